@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxDepth bounds nesting, so that a hostile file can't exhaust the stack.
+const maxDepth = 32
+
+// tree is a file and its overlays before they have Go types.
+type tree struct {
+	root *yaml.Node
+	// source tells for a node that an overlay brought where it came from;
+	// every other node has a line of the file.
+	source map[*yaml.Node]string
+	// places holds, for every path seen while decoding, where it was set.
+	places map[string]string
+}
+
+// readTree parses one YAML document. Text that is no YAML gives an empty tree
+// and a fault.
+func readTree(text []byte) (*tree, []Fault) {
+	t := &tree{
+		root:   &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"},
+		source: map[*yaml.Node]string{},
+		places: map[string]string{},
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	var document yaml.Node
+	switch err := decoder.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return t, nil
+	case err != nil:
+		return t, []Fault{{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return t, []Fault{{Message: "one YAML document expected, found another after it"}}
+	}
+	root := document.Content[0]
+	if isNull(root) {
+		return t, nil
+	}
+	if root.Kind != yaml.MappingNode {
+		return t, []Fault{{Message: "a mapping expected, found " + describe(root), Where: lineOf(root)}}
+	}
+	t.root = root
+	return t, nil
+}
+
+// overlay merges o into the tree.
+func (t *tree) overlay(o Overlay) []Fault {
+	node := &yaml.Node{}
+	if err := node.Encode(o.Value); err != nil {
+		return []Fault{{Message: fmt.Sprintf("unusable value: %v", err), Where: o.Source}}
+	}
+	if node.Kind != yaml.MappingNode {
+		return nil
+	}
+	t.mark(node, o.Source)
+	t.merge(t.root, node)
+	return nil
+}
+
+func (t *tree) mark(node *yaml.Node, source string) {
+	t.source[node] = source
+	for _, child := range node.Content {
+		t.mark(child, source)
+	}
+}
+
+func (t *tree) merge(base, over *yaml.Node) {
+	for i := 0; i+1 < len(over.Content); i += 2 {
+		key, value := over.Content[i], over.Content[i+1]
+		present := lookup(base, key.Value)
+		switch {
+		case present == nil:
+			base.Content = append(base.Content, key, value)
+		case present.Kind == yaml.MappingNode && value.Kind == yaml.MappingNode:
+			t.merge(present, value)
+		default:
+			*present = *value
+			t.mark(present, t.source[value])
+		}
+	}
+}
+
+// profile returns the profile that the tree asks for, and production where it
+// names none or an unknown one: decoding reports that.
+func (t *tree) profile() Profile {
+	if aws := lookup(t.root, "aws"); aws != nil {
+		if node := lookup(aws, "profile"); node != nil && node.Value == string(ProfileSeed) {
+			return ProfileSeed
+		}
+	}
+	return ProfileProduction
+}
+
+// where tells the place of the value at path, or of the nearest parent that was
+// set.
+func (t *tree) where(path string) string {
+	for {
+		if place, ok := t.places[path]; ok {
+			return place
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		if cut < 0 {
+			return ""
+		}
+		path = path[:cut]
+	}
+}
+
+func (t *tree) place(node *yaml.Node) string {
+	if source, ok := t.source[node]; ok {
+		return source
+	}
+	return lineOf(node)
+}
+
+// lookup returns the first value of key in a mapping, or nil.
+func lookup(mapping *yaml.Node, key string) *yaml.Node {
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+func lineOf(node *yaml.Node) string {
+	if node.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("line %d", node.Line)
+}
+
+func isNull(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
+}
+
+// describe names a node for a message: what a person sees in the file.
+func describe(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	default:
+		if isNull(node) {
+			return "nothing"
+		}
+		return fmt.Sprintf("%q", node.Value)
+	}
+}
