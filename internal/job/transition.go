@@ -70,6 +70,8 @@ type Event struct {
 	Reason   string
 	Message  string
 	ExitCode *int
+	// Final says of a LostEvent that nothing may run after it.
+	Final bool
 	// Decision explains a Place, as JSON.
 	Decision json.RawMessage
 }
@@ -201,7 +203,7 @@ func (j Job) after(e Event, now time.Time) Job {
 		j.Releases++
 		return j.givenBack("released", j.Releases, MaxReleases)
 	case LostEvent:
-		return j.afterLoss()
+		return j.afterLoss(e.Final)
 	case Stopped:
 		if !j.State.Active() {
 			j.Intent, j.StopReason = Stop, e.StopReason
@@ -238,12 +240,12 @@ func (j Job) afterFailure(now time.Time) Job {
 	return j
 }
 
-func (j Job) afterLoss() Job {
+func (j Job) afterLoss(final bool) Job {
 	j.Logs = LogsLost
 	if j.Intent == Stop {
 		return j.stopped()
 	}
-	if j.Spec.OnRegionLost == Fail {
+	if final || j.Spec.OnRegionLost == Fail {
 		j.State = Failed
 		return j
 	}
