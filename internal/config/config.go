@@ -22,8 +22,11 @@ import (
 // Config is the whole of gco.yaml. Every field has a default, so an empty file
 // is a valid one.
 type Config struct {
-	Project string `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
-	AWS     AWS    `json:"aws" doc:"What infra/ builds in an AWS account."`
+	Project string  `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
+	Server  Server  `json:"server" doc:"The control plane's process."`
+	Leases  Leases  `json:"leases" doc:"The times by which regions hold and lose the right to act."`
+	Regions Regions `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
+	AWS     AWS     `json:"aws" doc:"What infra/ builds in an AWS account."`
 }
 
 // section is what a top-level type implements when its fields depend on each
@@ -49,6 +52,7 @@ func Default() Config {
 func defaultFor(profile Profile) Config {
 	return Config{
 		Project: "gco",
+		Server:  defaultServer(),
 		AWS:     defaultAWS(profile),
 	}
 }

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// Region is what gco.yaml says of one region, under its name.
+type Region struct {
+	Nodes  []Node           `json:"nodes" doc:"Nodes that the local runtime accounts jobs against. A Kubernetes region reports its own and ignores them."`
+	Prices map[string]Price `json:"prices" doc:"Price of one piece of a resource for one hour, in any one currency: a core of cpu, a GiB of memory or ephemeral-storage, one of anything else."`
+}
+
+// Node is Count nodes of one shape.
+type Node struct {
+	Count        int                 `json:"count" doc:"How many there are." minimum:"1" maximum:"100000"`
+	Resources    map[string]Quantity `json:"resources" doc:"What one of them can hold, in Kubernetes quantities: cpu, memory, and any other resource by its full name, such as nvidia.com/gpu."`
+	Architecture string              `json:"architecture" doc:"Architecture of its processors, as in the label kubernetes.io/arch. Empty: that of this host."`
+	Labels       map[string]string   `json:"labels" doc:"Labels that a job's nodeSelector and affinity are held against."`
+	Taints       []Taint             `json:"taints" doc:"Taints that a job has to tolerate."`
+}
+
+func (n *Node) setDefaults() { *n = Node{Count: 1} }
+
+// Taint keeps jobs that do not tolerate it off a node.
+type Taint struct {
+	Key    string `json:"key" doc:"Key of the taint." minLength:"1"`
+	Value  string `json:"value" doc:"Value of the taint."`
+	Effect string `json:"effect" doc:"What it does, as in Kubernetes." enum:"NoSchedule,PreferNoSchedule,NoExecute"`
+}
+
+func (t *Taint) setDefaults() { *t = Taint{Effect: "NoSchedule"} }
+
+// Price of one piece of a resource for one hour.
+type Price struct {
+	OnDemand float64  `json:"onDemand" doc:"Price of capacity that stays." minimum:"0"`
+	Spot     *float64 `json:"spot" doc:"Price of capacity that may be taken away. Absent: not known." minimum:"0"`
+}
+
+// Quantity is an amount of a resource in the notation of Kubernetes, such as
+// 500m, 8 or 32Gi. Its reader gives it a meaning.
+type Quantity string
+
+var quantity = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
+
+// UnmarshalText checks the notation.
+func (q *Quantity) UnmarshalText(text []byte) error {
+	if !quantity.Match(text) {
+		return fmt.Errorf("a quantity such as 500m, 8 or 32Gi expected, found %s", strconv.Quote(string(text)))
+	}
+	*q = Quantity(text)
+	return nil
+}
+
+// Regions are regions by name.
+type Regions map[string]Region
+
+var regionName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (r Regions) validate(path string) []Fault {
+	var faults []Fault
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		if !regionName.MatchString(name) {
+			faults = append(faults, faultf(joinPath(path, name), "%q is not a region name (lower-case letters, digits and hyphens, at most 63)", name))
+		}
+		for i, node := range r[name].Nodes {
+			at := fmt.Sprintf("%s.nodes[%d].resources", joinPath(path, name), i)
+			for _, needed := range []string{"cpu", "memory"} {
+				if _, set := node.Resources[needed]; !set {
+					faults = append(faults, faultf(at, "%s is missing: without it no job fits on the node", needed))
+				}
+			}
+		}
+	}
+	return faults
+}
+
+// LaptopRegions is what gco up simulates where gco.yaml has no regions: small
+// clusters with a few GPUs and prices that differ, so that placement has
+// something to weigh. Prices are of the order of a big cloud's list prices.
+// Names beyond the known ones are given the same clusters in turn.
+func LaptopRegions(names []string) Regions {
+	models := []struct {
+		cpuNodes, gpuNodes int
+		factor             float64
+	}{
+		{cpuNodes: 4, gpuNodes: 2, factor: 1},
+		{cpuNodes: 4, gpuNodes: 1, factor: 1.1},
+		{cpuNodes: 3, gpuNodes: 1, factor: 1.2},
+	}
+	regions := Regions{}
+	for i, name := range names {
+		model := models[i%len(models)]
+		regions[name] = Region{
+			Nodes: []Node{
+				{Count: model.cpuNodes, Resources: map[string]Quantity{"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}},
+				{
+					Count:     model.gpuNodes,
+					Resources: map[string]Quantity{"cpu": "32", "memory": "256Gi", "ephemeral-storage": "500Gi", "pods": "110", "nvidia.com/gpu": "8"},
+					Labels:    map[string]string{"node.kubernetes.io/instance-type": "gpu-8x"},
+				},
+			},
+			Prices: map[string]Price{
+				"cpu":            laptopPrice(0.04 * model.factor),
+				"memory":         laptopPrice(0.005 * model.factor),
+				"nvidia.com/gpu": laptopPrice(2.5 * model.factor),
+			},
+		}
+	}
+	return regions
+}
+
+// laptopPrice sets spot at a third of on-demand, where it often is.
+func laptopPrice(onDemand float64) Price {
+	spot := math.Round(onDemand/3*1e4) / 1e4
+	return Price{OnDemand: onDemand, Spot: &spot}
+}

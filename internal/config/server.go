@@ -1,0 +1,133 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Server is the control plane's process: where it listens and keeps its state.
+type Server struct {
+	Listen         string `json:"listen" doc:"Address and port of the API. Loopback by default; another address needs tls, or allowPlaintext where something in front of the server terminates TLS." minLength:"1"`
+	Dir            string `json:"dir" doc:"Directory of the database, the log archive and the first admin token. Empty: gco in the user's cache directory for gco up; gco server needs one, here or by --dir."`
+	TLS            TLS    `json:"tls" doc:"Certificate of the API. The files are read again when they change."`
+	AllowPlaintext bool   `json:"allowPlaintext" doc:"Serve without TLS on an address that is not loopback. Tokens then cross the network in the clear, unless something in front of the server encrypts."`
+	Debug          string `json:"debug" doc:"Loopback address and port of Go's profiler (pprof). Empty: off."`
+	Log            Log    `json:"log" doc:"The process's own log, on standard error."`
+}
+
+// TLS names the files of a certificate and its key, both PEM.
+type TLS struct {
+	Cert string `json:"cert" doc:"File of the certificate chain, PEM. Needs key."`
+	Key  string `json:"key" doc:"File of the private key, PEM. Needs cert."`
+}
+
+// Enabled tells whether both files are named.
+func (t TLS) Enabled() bool { return t.Cert != "" && t.Key != "" }
+
+// Log is the process's own log.
+type Log struct {
+	Level  string `json:"level" doc:"Least severity that is written." enum:"debug,info,warn,error"`
+	Format string `json:"format" doc:"auto writes text to a terminal and JSON elsewhere." enum:"auto,text,json"`
+}
+
+func defaultServer() Server {
+	return Server{
+		Listen: "127.0.0.1:8420",
+		Log:    Log{Level: "info", Format: "auto"},
+	}
+}
+
+func (s Server) validate(path string) []Fault {
+	var faults []Fault
+	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
+		faults = append(faults, faultf(path+".tls", "cert and key are needed together"))
+	}
+	if s.Listen != "" {
+		loopback, err := isLoopback(s.Listen)
+		switch {
+		case err != nil:
+			faults = append(faults, faultf(path+".listen", "%v", err))
+		case !loopback && !s.TLS.Enabled() && !s.AllowPlaintext:
+			faults = append(faults, faultf(path+".listen", "%s is not loopback: set %[2]s.tls, or %[2]s.allowPlaintext where TLS is terminated in front of the server", s.Listen, path))
+		}
+	}
+	if s.Debug != "" {
+		if loopback, err := isLoopback(s.Debug); err != nil {
+			faults = append(faults, faultf(path+".debug", "%v", err))
+		} else if !loopback {
+			faults = append(faults, faultf(path+".debug", "%s is not loopback, and profiles show the process's memory", s.Debug))
+		}
+	}
+	return faults
+}
+
+// isLoopback tells whether an address of the form host:port is only reachable
+// from this host.
+func isLoopback(address string) (bool, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, fmt.Errorf("an address such as 127.0.0.1:8420 expected, found %q", address)
+	}
+	if host == "localhost" {
+		return true, nil
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback(), nil
+}
+
+// Leases are the times by which regions hold and lose the right to act. Zero
+// stands for the default of the role: [LeasesInProduction] or [LeasesOnLaptop].
+type Leases struct {
+	Lease    time.Duration `json:"lease" doc:"How long a region's session holds without a renewal. 0: 120s, in gco up 10s." minimum:"0s" maximum:"1h"`
+	Trust    time.Duration `json:"trust" doc:"How long after the start of the call that renewed it an agent lets work run on. Shorter than lease. 0: 90s, in gco up 6s." minimum:"0s" maximum:"1h"`
+	Takeover time.Duration `json:"takeover" doc:"How long without a renewal until a region's work is given away. Longer than lease. 0: 150s, in gco up 13s." minimum:"0s" maximum:"1h"`
+	LongPoll time.Duration `json:"longPoll" doc:"How long the server holds an agent's call back while there is nothing to say. Shorter than trust. 0: 10s, in gco up 3s." minimum:"0s" maximum:"5m"`
+}
+
+// The two sets of lease times.
+var (
+	LeasesInProduction = Leases{Lease: 120 * time.Second, Trust: 90 * time.Second, Takeover: 150 * time.Second, LongPoll: 10 * time.Second}
+	LeasesOnLaptop     = Leases{Lease: 10 * time.Second, Trust: 6 * time.Second, Takeover: 13 * time.Second, LongPoll: 3 * time.Second}
+)
+
+// Or fills what is zero from defaults.
+func (l Leases) Or(defaults Leases) Leases {
+	for _, pair := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&l.Lease, defaults.Lease},
+		{&l.Trust, defaults.Trust},
+		{&l.Takeover, defaults.Takeover},
+		{&l.LongPoll, defaults.LongPoll},
+	} {
+		if *pair.value == 0 {
+			*pair.value = pair.fallback
+		}
+	}
+	return l
+}
+
+// validate wants the order that makes a fence safe under the defaults of both
+// roles: a file that sets only some of the four must be right in either.
+func (l Leases) validate(path string) []Fault {
+	var faults []Fault
+	for _, role := range []struct {
+		name     string
+		defaults Leases
+	}{{"gco server", LeasesInProduction}, {"gco up", LeasesOnLaptop}} {
+		full := l.Or(role.defaults)
+		if full.Trust >= full.Lease {
+			faults = append(faults, faultf(path+".trust", "must be shorter than lease; in %s they are %s and %s", role.name, full.Trust, full.Lease))
+		}
+		if full.Takeover <= full.Lease {
+			faults = append(faults, faultf(path+".takeover", "must be longer than lease; in %s they are %s and %s", role.name, full.Takeover, full.Lease))
+		}
+		if full.LongPoll >= full.Trust {
+			faults = append(faults, faultf(path+".longPoll", "must be shorter than trust; in %s they are %s and %s", role.name, full.LongPoll, full.Trust))
+		}
+	}
+	return faults
+}
