@@ -34,7 +34,7 @@ const (
 // its price, in docs/aws-costs.md.
 type AWS struct {
 	Profile     Profile           `json:"profile" doc:"The set of defaults for this section." enum:"production,seed"`
-	Region      string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Each table has its writer here."`
+	Region      string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack."`
 	Regions     []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true"`
 	Accelerator Accelerator       `json:"accelerator" doc:"The front door."`
 	Endpoints   []Endpoint        `json:"endpoints" doc:"Load balancers that are members of their Region's endpoint group. A Region without one gets no traffic." maxItems:"420"`
@@ -111,7 +111,7 @@ func defaultAWS(profile Profile) AWS {
 	seed := profile == ProfileSeed
 	aws := AWS{
 		Profile: profile,
-		Region:  "us-east-2",
+		Region:  "us-west-2",
 		Regions: []string{"us-east-1"},
 		Accelerator: Accelerator{
 			Name:        "gco-accelerator",

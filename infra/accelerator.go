@@ -1,0 +1,120 @@
+package infra
+
+import (
+	"fmt"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsglobalaccelerator"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/gco-project/gco/internal/config"
+)
+
+// maxEndpoints is Global Accelerator's limit of endpoints in an endpoint group.
+const maxEndpoints = 10
+
+func (s *GlobalStack) addAccelerator() {
+	s.accelerator = awsglobalaccelerator.NewAccelerator(s.Stack, jsii.String("GCOAccelerator"), &awsglobalaccelerator.AcceleratorProps{
+		AcceleratorName: jsii.String(s.aws.Accelerator.Name),
+		Enabled:         jsii.Bool(true),
+	})
+	s.acceleratorID = segment(s.accelerator.AcceleratorArn(), 1)
+
+	s.listener = s.accelerator.AddListener(jsii.String("GCOListener"), &awsglobalaccelerator.ListenerOptions{
+		PortRanges: &[]*awsglobalaccelerator.PortRange{
+			{FromPort: jsii.Number(80), ToPort: jsii.Number(80)},
+			{FromPort: jsii.Number(443), ToPort: jsii.Number(443)},
+		},
+		Protocol:       awsglobalaccelerator.ConnectionProtocol_TCP,
+		ClientAffinity: awsglobalaccelerator.ClientAffinity_NONE,
+	})
+	for _, region := range s.aws.Regions {
+		s.addEndpointGroup(region)
+	}
+	for _, endpoint := range s.aws.Endpoints {
+		if err := s.Register(endpoint); err != nil {
+			panic(fmt.Sprintf("infra: registering a configured endpoint: %v", err)) // validation lets none through
+		}
+	}
+
+	s.output("GlobalAcceleratorDnsName", s.AcceleratorDNSName(), "Global Accelerator DNS name for global endpoint", "global-accelerator-dns")
+	s.output("GlobalAcceleratorArn", s.AcceleratorARN(), "Global Accelerator ARN", "global-accelerator-arn")
+	s.output("GlobalAcceleratorListenerArn", s.ListenerARN(), "Global Accelerator Listener ARN", "global-accelerator-listener-arn")
+}
+
+// addEndpointGroup defines a Region's endpoint group and tells its ARN by
+// output and parameter. The health check asks the service behind the load
+// balancer for its health; an open port would not tell whether it can serve.
+func (s *GlobalStack) addEndpointGroup(region string) {
+	id := "EndpointGroup" + constructRegion(region)
+	check := s.aws.Accelerator.HealthCheck
+	group := s.listener.AddEndpointGroup(&id, &awsglobalaccelerator.EndpointGroupOptions{
+		Region:               &region,
+		HealthCheckPort:      jsii.Number(80),
+		HealthCheckProtocol:  awsglobalaccelerator.HealthCheckProtocol_HTTP,
+		HealthCheckPath:      &check.Path,
+		HealthCheckInterval:  awscdk.Duration_Seconds(jsii.Number(check.IntervalSeconds)),
+		HealthCheckThreshold: jsii.Number(3),
+	})
+	s.endpointGroups[region] = group
+
+	name := "endpoint-group-" + region + "-arn"
+	s.output(id+"Arn", group.EndpointGroupArn(), "Endpoint group ARN for "+region, name)
+	s.parameter(id+"ArnParam", name, group.EndpointGroupArn(), "Global Accelerator endpoint group ARN for "+region)
+}
+
+// Register makes a load balancer a member of its Region's endpoint group, by
+// the group's own property: CloudFormation adds, changes and removes it, and no
+// function of ours runs. Registering the same load balancer again changes
+// nothing but its weight and client address settings.
+//
+// It is an error to name a Region without an endpoint group, and to register
+// more load balancers in one than a group takes.
+func (s *GlobalStack) Register(endpoint config.Endpoint) error {
+	if _, err := s.endpointGroup(endpoint.Region); err != nil {
+		return err
+	}
+	members := s.loadBalancers[endpoint.Region]
+	for i, member := range members {
+		if member.LoadBalancer == endpoint.LoadBalancer {
+			members[i] = endpoint
+			s.applyMembers(endpoint.Region)
+			return nil
+		}
+	}
+	if len(members) == maxEndpoints {
+		return fmt.Errorf("endpoint group of %s is full: it takes %d endpoints", endpoint.Region, maxEndpoints)
+	}
+	s.loadBalancers[endpoint.Region] = append(members, endpoint)
+	s.applyMembers(endpoint.Region)
+	return nil
+}
+
+// RegionalEndpoints are the ARNs of the load balancers registered in a Region.
+func (s *GlobalStack) RegionalEndpoints(region string) []string {
+	var arns []string
+	for _, member := range s.loadBalancers[region] {
+		arns = append(arns, member.LoadBalancer)
+	}
+	return arns
+}
+
+// applyMembers sets the group's members. It goes past CDK's EndpointGroup,
+// which can only add.
+func (s *GlobalStack) applyMembers(region string) {
+	var members []any
+	for _, member := range s.loadBalancers[region] {
+		members = append(members, map[string]any{
+			"EndpointId":                  member.LoadBalancer,
+			"Weight":                      member.Weight,
+			"ClientIPPreservationEnabled": member.PreserveClientIP,
+		})
+	}
+	group := s.endpointGroups[region].Node().DefaultChild().(awsglobalaccelerator.CfnEndpointGroup)
+	group.AddPropertyOverride(jsii.String("EndpointConfigurations"), members)
+}
+
+// segment is the index-th part of an ARN between slashes, cut at deployment.
+func segment(arn *string, index int) *string {
+	return awscdk.Fn_Select(jsii.Number(index), awscdk.Fn_Split(jsii.String("/"), arn, nil))
+}
