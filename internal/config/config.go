@@ -24,7 +24,8 @@ import (
 type Config struct {
 	Project string  `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
 	Server  Server  `json:"server" doc:"The control plane's process."`
-	Leases  Leases  `json:"leases" doc:"The times by which regions hold and lose the right to act."`
+	Timing  Timing  `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
+	Limits  Limits  `json:"limits" doc:"What one user may take of the queue."`
 	Regions Regions `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
 	AWS     AWS     `json:"aws" doc:"What infra/ builds in an AWS account."`
 }
@@ -53,6 +54,7 @@ func defaultFor(profile Profile) Config {
 	return Config{
 		Project: "gco",
 		Server:  defaultServer(),
+		Limits:  defaultLimits(),
 		AWS:     defaultAWS(profile),
 	}
 }

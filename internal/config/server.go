@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 )
 
 // Server is the control plane's process: where it listens and keeps its state.
@@ -75,59 +74,4 @@ func isLoopback(address string) (bool, error) {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback(), nil
-}
-
-// Leases are the times by which regions hold and lose the right to act. Zero
-// stands for the default of the role: [LeasesInProduction] or [LeasesOnLaptop].
-type Leases struct {
-	Lease    time.Duration `json:"lease" doc:"How long a region's session holds without a renewal. 0: 120s, in gco up 10s." minimum:"0s" maximum:"1h"`
-	Trust    time.Duration `json:"trust" doc:"How long after the start of the call that renewed it an agent lets work run on. Shorter than lease. 0: 90s, in gco up 6s." minimum:"0s" maximum:"1h"`
-	Takeover time.Duration `json:"takeover" doc:"How long without a renewal until a region's work is given away. Longer than lease. 0: 150s, in gco up 13s." minimum:"0s" maximum:"1h"`
-	LongPoll time.Duration `json:"longPoll" doc:"How long the server holds an agent's call back while there is nothing to say. Shorter than trust. 0: 10s, in gco up 3s." minimum:"0s" maximum:"5m"`
-}
-
-// The two sets of lease times.
-var (
-	LeasesInProduction = Leases{Lease: 120 * time.Second, Trust: 90 * time.Second, Takeover: 150 * time.Second, LongPoll: 10 * time.Second}
-	LeasesOnLaptop     = Leases{Lease: 10 * time.Second, Trust: 6 * time.Second, Takeover: 13 * time.Second, LongPoll: 3 * time.Second}
-)
-
-// Or fills what is zero from defaults.
-func (l Leases) Or(defaults Leases) Leases {
-	for _, pair := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&l.Lease, defaults.Lease},
-		{&l.Trust, defaults.Trust},
-		{&l.Takeover, defaults.Takeover},
-		{&l.LongPoll, defaults.LongPoll},
-	} {
-		if *pair.value == 0 {
-			*pair.value = pair.fallback
-		}
-	}
-	return l
-}
-
-// validate wants the order that makes a fence safe under the defaults of both
-// roles: a file that sets only some of the four must be right in either.
-func (l Leases) validate(path string) []Fault {
-	var faults []Fault
-	for _, role := range []struct {
-		name     string
-		defaults Leases
-	}{{"gco server", LeasesInProduction}, {"gco up", LeasesOnLaptop}} {
-		full := l.Or(role.defaults)
-		if full.Trust >= full.Lease {
-			faults = append(faults, faultf(path+".trust", "must be shorter than lease; in %s they are %s and %s", role.name, full.Trust, full.Lease))
-		}
-		if full.Takeover <= full.Lease {
-			faults = append(faults, faultf(path+".takeover", "must be longer than lease; in %s they are %s and %s", role.name, full.Takeover, full.Lease))
-		}
-		if full.LongPoll >= full.Trust {
-			faults = append(faults, faultf(path+".longPoll", "must be shorter than trust; in %s they are %s and %s", role.name, full.LongPoll, full.Trust))
-		}
-	}
-	return faults
 }

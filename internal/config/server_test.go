@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gco-project/gco/internal/config"
 )
@@ -61,29 +60,5 @@ func TestServerFaults(t *testing.T) {
 		{"server: {log: {level: loud}}", "server.log.level: must be one of debug, info, warn, error"},
 	} {
 		wantFault(t, test.text, test.fault)
-	}
-}
-
-func TestLeasesKeepTheirOrderInBothRoles(t *testing.T) {
-	for _, test := range []struct{ text, fault string }{
-		{"leases: {}", ""},
-		{"leases: {lease: 60s, trust: 45s, takeover: 80s}", ""},
-		{"leases: {lease: 60s}", "leases.trust: must be shorter than lease; in gco server they are 1m30s and 1m0s"},
-		{"leases: {trust: 30s}", "in gco up they are 30s and 10s"},
-		{"leases: {takeover: 100s}", "leases.takeover: must be longer than lease; in gco server"},
-		{"leases: {longPoll: 8s}", "leases.longPoll: must be shorter than trust; in gco up"},
-		{"leases: {lease: 2h}", "leases.lease: must be at most 1h"},
-		{"leases: {lease: -1s}", "leases.lease: must be at least 0s"},
-	} {
-		wantFault(t, test.text, test.fault)
-	}
-}
-
-func TestLeasesOrKeepsWhatIsSet(t *testing.T) {
-	got := config.Leases{Lease: time.Minute}.Or(config.LeasesOnLaptop)
-	want := config.LeasesOnLaptop
-	want.Lease = time.Minute
-	if got != want {
-		t.Errorf("Or = %+v, want %+v", got, want)
 	}
 }
