@@ -3,8 +3,10 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
@@ -106,7 +108,7 @@ var (
 	dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	// dnsName is Kubernetes' rule for object names (RFC 1123 subdomain).
 	dnsName    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	labelKey   = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	labelName  = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
 )
 
@@ -132,7 +134,7 @@ func (s Spec) Validate() []Fault {
 		}
 	}
 	add(dnsLabel.MatchString(s.Namespace), "namespace", "%q is not a DNS label (lower-case letters, digits and '-', at most 63)", s.Namespace)
-	add(len(s.Name) <= 253 && dnsName.MatchString(s.Name), "name", "%q is not a Kubernetes object name", s.Name)
+	add(validName(s.Name), "name", "%q is not a Kubernetes object name", s.Name)
 	add(s.Priority >= 0 && s.Priority <= MaxPriority, "priority", "%d is outside 0 to %d", s.Priority, MaxPriority)
 	add(s.Retries >= 0 && s.Retries <= MaxRetries, "retries", "%d is outside 0 to %d", s.Retries, MaxRetries)
 	for _, d := range []struct {
@@ -150,11 +152,22 @@ func (s Spec) Validate() []Fault {
 	add(s.OnRegionLostLimit == 0 || s.OnRegionLost == Wait,
 		"onRegionLostLimit", "only has a meaning with onRegionLost: wait")
 	add(len(s.Labels) <= MaxLabels, "labels", "%d labels; at most %d are allowed", len(s.Labels), MaxLabels)
-	for _, key := range sortedKeys(s.Labels) {
-		add(labelKey.MatchString(key), "labels", "key %q is not a Kubernetes label key", key)
+	for _, key := range slices.Sorted(maps.Keys(s.Labels)) {
+		add(validLabelKey(key), "labels", "key %q is not a Kubernetes label key", key)
 		add(labelValue.MatchString(s.Labels[key]), "labels["+key+"]", "%q is not a Kubernetes label value", s.Labels[key])
 	}
 	return append(faults, s.Placement.validate()...)
+}
+
+func validName(name string) bool { return len(name) <= 253 && dnsName.MatchString(name) }
+
+// validLabelKey is Kubernetes' rule: a name, with a DNS name and a slash
+// before it or not.
+func validLabelKey(key string) bool {
+	if prefix, name, found := strings.Cut(key, "/"); found {
+		return validName(prefix) && labelName.MatchString(name)
+	}
+	return labelName.MatchString(key)
 }
 
 func (c Constraints) validate() []Fault {
@@ -185,13 +198,4 @@ func (c Constraints) validate() []Fault {
 		faults = append(faults, Fault{"placement.maxPricePerHour", fmt.Sprintf("%v is outside 0 to 1e9", c.MaxPricePerHour)})
 	}
 	return faults
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -77,11 +77,20 @@ type Event struct {
 }
 
 // Rule is one row of the transition table: in any state of From, Event leads
-// to one of To.
+// to one of To; where the two are the same, it keeps the state and changes
+// only what is asked of the attempt.
 type Rule struct {
 	Event EventKind
 	From  []State
 	To    []State
+}
+
+// Targets lists where the rule can lead from a state of its From.
+func (r Rule) Targets(from State) []State {
+	if slices.Equal(r.From, r.To) {
+		return []State{from}
+	}
+	return r.To
 }
 
 var (
@@ -152,7 +161,7 @@ func Allowed(state State, event EventKind) bool {
 // it. It returns *NotAllowed where the table has no such rule. The receiver
 // is not changed.
 func (j Job) Apply(e Event, now time.Time) (Job, Transition, error) {
-	if !Allowed(j.State, e.Kind) || (e.Kind == Stopped && j.State.Active() && j.Intent == Run) {
+	if !Allowed(j.State, e.Kind) || !j.admits(e) {
 		return Job{}, Transition{}, &NotAllowed{j.ID, j.State, e.Kind}
 	}
 	before := j
@@ -164,7 +173,7 @@ func (j Job) Apply(e Event, now time.Time) (Job, Transition, error) {
 	}
 	j = j.after(e, now)
 	if j.State.Terminal() {
-		j.FinishedAt = now
+		j.FinishedAt, j.RegionLostAt = now, time.Time{}
 	}
 	t := Transition{
 		Job: j.ID, Number: j.Version, Event: e.Kind, From: before.State, To: j.State, At: now,
@@ -178,6 +187,21 @@ func (j Job) Apply(e Event, now time.Time) (Job, Transition, error) {
 	return j, t, nil
 }
 
+// admits holds the rules that look at the intent too: nothing is stopped that
+// nobody asked to stop, and nothing takes a cancel back.
+func (j Job) admits(e Event) bool {
+	switch e.Kind {
+	case Stopped:
+		return !j.State.Active() || j.Intent != Run
+	case MoveAsked:
+		return j.Intent != Stop
+	case StopAsked:
+		return j.Intent != Stop || e.StopReason == ByCancel
+	default:
+		return true
+	}
+}
+
 // after holds the rules of the table: what each event does to the record.
 func (j Job) after(e Event, now time.Time) Job {
 	switch e.Kind {
@@ -187,10 +211,11 @@ func (j Job) after(e Event, now time.Time) Job {
 		return j.requeued()
 	case Claim:
 		j.State, j.ClaimedAt, j.Attempt, j.Logs = Claimed, now, j.Attempt+1, LogsNone
+		j.ExitCode = nil
 	case Applied:
-		j.State, j.Logs = Pending, LogsLive
+		j.State, j.Logs, j.RegionLostAt = Pending, LogsLive, time.Time{}
 	case Started:
-		j.State, j.StartedAt, j.Logs = Running, now, LogsLive
+		j.State, j.StartedAt, j.Logs, j.RegionLostAt = Running, now, LogsLive, time.Time{}
 	case Finished:
 		j.State = Succeeded
 		j.Logs = LogsLive
