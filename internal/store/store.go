@@ -110,7 +110,7 @@ type Guard struct {
 }
 
 // Position is a place in the order of waiting jobs: higher priority first,
-// then older ID.
+// then older ID. A Position without an ID is before every job.
 type Position struct {
 	Priority int
 	ID       job.ID
