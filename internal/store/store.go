@@ -84,11 +84,13 @@ type IdempotencyKey struct {
 
 // Inserted is the answer for one Submission.
 type Inserted struct {
-	// Job is the new record, or on a replay the one that the key made.
+	// Job is the new record, or on a replay the one that the key made: as it
+	// was last, if it has been deleted since.
 	Job job.Job
 	// Created is false on a replay.
 	Created bool
-	// Err is nil, ErrKeyReused, ErrNamespaceFull or ErrUnavailable, wrapped.
+	// Err is nil, ErrKeyReused, ErrNamespaceFull, ErrConflict (the ID is
+	// taken) or ErrUnavailable, wrapped.
 	Err error
 }
 
@@ -169,11 +171,13 @@ type Jobs interface {
 	// as ErrStaleSession when the guard does not hold.
 	Commit(ctx context.Context, guard *Guard, changes []Change) ([]error, error)
 	// SetLogs records where the logs of an attempt are. It is no transition,
-	// and does nothing when the job has gone on to a later attempt.
+	// no later transition of the same attempt undoes it, and it does nothing
+	// when the job has gone on to a later attempt.
 	SetLogs(ctx context.Context, id job.AttemptID, state job.LogState) error
 	// Delete removes terminal jobs with all that hangs on them; one that is
-	// not terminal is left alone with ErrConflict. Idempotency keys younger
-	// than keepKeys stay.
+	// not terminal is left alone with ErrConflict. The slice has an error per
+	// ID: nil, ErrConflict or ErrNotFound. Idempotency keys younger than
+	// keepKeys stay; every call also removes some that have grown older.
 	Delete(ctx context.Context, ids []job.ID, now time.Time, keepKeys time.Duration) ([]error, error)
 
 	Job(ctx context.Context, id job.ID) (job.Job, error)
@@ -266,7 +270,7 @@ type Regions interface {
 
 // Event is a fact about a job or a region, as subscribers see it.
 type Event struct {
-	// ID is unique for ever: subject and number.
+	// ID is unique for ever: Subject "/" Number.
 	ID string `json:"id"`
 	// Cursor orders events in a stream; it has no meaning elsewhere.
 	Cursor    int64     `json:"cursor"`
@@ -287,6 +291,12 @@ type RegionEvent struct {
 	Cluster string `json:"cluster,omitempty"`
 }
 
+// JobSubject is the Subject of a job's events.
+func JobSubject(id job.ID) string { return "job/" + string(id) }
+
+// RegionSubject is the Subject of a region's events.
+func RegionSubject(name string) string { return "region/" + name }
+
 // EventQuery selects events. Zero fields do not filter.
 type EventQuery struct {
 	// After is the cursor of the last event seen.
@@ -303,8 +313,8 @@ type Events interface {
 	// Events returns events after the cursor, and the cursor to go on from,
 	// which moves even when nothing matched; it reads at most 1,000 records.
 	Events(ctx context.Context, query EventQuery) (events []Event, next int64, err error)
-	// LastEvent is the cursor of the newest event; OldestEvent that of the
-	// oldest one kept.
+	// LastEvent is the cursor of the newest event there ever was; OldestEvent
+	// that of the oldest one kept, or LastEvent+1 if none is.
 	LastEvent(ctx context.Context) (int64, error)
 	OldestEvent(ctx context.Context) (int64, error)
 	// PruneRegionEvents removes events of regions older than the time. Those
