@@ -34,9 +34,9 @@ Where one event has several outcomes, this decides:
 - **released, lost, moved**: queued again up to %d, %d and %d times; once more fails the job and says so.
 - While a cancel or a deadline is under way, failed, released and lost are its end too. A success stands.
 
-The events **%s** keep the state: they change what is asked of the attempt (its
-intent: run, move or stop), or note that its region is gone for now. A cancel is never taken back by a
-move or a deadline.
+The events **%s** keep the state.
+They change what is asked of the attempt (its intent: run, move or stop), or note that its region is gone
+for now. A cancel is never taken back by a move or a deadline.
 `
 
 func TestStatesDocAgrees(t *testing.T) {
