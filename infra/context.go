@@ -15,6 +15,10 @@ import (
 const (
 	contextConfig  = "config"  // path of gco.yaml
 	contextProfile = "profile" // short for aws.profile
+
+	// contextTelemetry is the one key of the CDK command line's own that looks
+	// like ours. cdk.json switches its telemetry off with it.
+	contextTelemetry = "cli-telemetry"
 )
 
 // settingsOf are the context keys of the stack that GCO started from, by the
@@ -39,7 +43,7 @@ func overlays(context map[string]any) []config.Overlay {
 	for _, key := range slices.Sorted(maps.Keys(context)) {
 		value := context[key]
 		switch {
-		case strings.Contains(key, ":") || strings.HasPrefix(key, "@") || key == contextConfig:
+		case strings.Contains(key, ":") || strings.HasPrefix(key, "@") || key == contextConfig || key == contextTelemetry:
 		case key == contextProfile:
 			layers = append(layers, layer(key, "aws.profile", value))
 		case settingsOf[key] != "":

@@ -67,14 +67,7 @@ func (a Assembly) Template(stack string) string {
 // [*config.Invalid]. Findings of cdk-nag that nothing suppresses are an error
 // too, and then the assembly is returned with it.
 func Synth(options Options) (Assembly, error) {
-	app := awscdk.NewApp(&awscdk.AppProps{
-		Context:            featureFlags(),
-		Outdir:             optional(options.OutDir),
-		AnalyticsReporting: jsii.Bool(false),
-		// The make targets run without the CDK command line, which asks for
-		// this; without it the templates would differ between the two.
-		TreeMetadata: jsii.Bool(false),
-	})
+	app := newApp(options.OutDir)
 	conf, err := loadConfig(app, options)
 	if err != nil {
 		return Assembly{}, err
@@ -90,13 +83,28 @@ func Synth(options Options) (Assembly, error) {
 		assembly.Stacks = append(assembly.Stacks, *stack.StackName())
 	}
 	addTags(app, conf)
-	addNag(app)
+	return assembly, assembly.write(app)
+}
 
-	assembly.Dir = *app.Synth(nil).Directory()
-	if assembly.Nag, err = readNag(assembly.Dir, assembly.Stacks); err != nil {
-		return assembly, err
+// write applies cdk-nag, writes the templates and reads the findings.
+func (a *Assembly) write(app awscdk.App) (err error) {
+	addNag(app)
+	a.Dir = *app.Synth(nil).Directory()
+	if a.Nag, err = readNag(a.Dir, a.Stacks); err != nil {
+		return err
 	}
-	return assembly, assembly.Nag.err()
+	return a.Nag.err()
+}
+
+// newApp makes the app as the CDK command line would: what that adds to the
+// context, cdk.json switches off or featureFlags brings.
+func newApp(outDir string) awscdk.App {
+	return awscdk.NewApp(&awscdk.AppProps{
+		Context:            featureFlags(),
+		Outdir:             optional(outDir),
+		AnalyticsReporting: jsii.Bool(false),
+		TreeMetadata:       jsii.Bool(false),
+	})
 }
 
 // loadConfig reads gco.yaml with the app's context over it. The CDK command line
