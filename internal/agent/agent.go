@@ -1,0 +1,290 @@
+// Package agent is the regional loop: it syncs with the control plane,
+// applies what it is told to a runtime, observes, and reports. It keeps no
+// record of its own: what it holds is in the runtime, what it should hold is
+// in the queue, and a restart reads both again. daemon starts it.
+//
+// The right to act is the session's lease. The agent trusts it from the start
+// of the call that last renewed it, for as long as the answer said; when that
+// time is over it fences, that is, it kills what it runs. The runtime is told
+// the same deadline and keeps it even when the agent is dead.
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/runtime"
+)
+
+// The answers of a Server that an agent decides on.
+var (
+	// ErrStaleSession: another session has taken the region over, or the
+	// queue has given it up.
+	ErrStaleSession = errors.New("stale session")
+	// ErrOtherCluster: a live session of another cluster holds the region.
+	ErrOtherCluster = errors.New("region is held by another cluster")
+	// ErrGone: nobody wants what was sent any more.
+	ErrGone = errors.New("gone")
+)
+
+// Server is the control plane as an agent sees it.
+type Server interface {
+	// Sync is the protocol; see queue.Queue.Sync. Errors wrap ErrStaleSession
+	// and ErrOtherCluster where those are the reason.
+	Sync(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error)
+	// ArchiveLogs ships the logs of an attempt that has ended, in the format
+	// of package joblog; again after a failure is harmless. ErrGone: the
+	// control plane does not want them.
+	ArchiveLogs(ctx context.Context, region string, attempt api.AttemptRef, lines io.Reader) error
+	// Answer streams the answer to a client's request. refused is set instead
+	// of body where there is none to give.
+	Answer(ctx context.Context, region string, request api.Request, body io.Reader, refused error) error
+}
+
+// Options is what an Agent is made of. Region, Runtime and Server are
+// required.
+type Options struct {
+	Region  string
+	Runtime runtime.Runtime
+	Server  Server
+	Clock   clock.WithTicker
+	Log     *slog.Logger
+	// MaxStart bounds the attempts that are being applied at the same time;
+	// 0 is 64.
+	MaxStart int
+	// LongPoll is how long a Sync may be held back; 0 is 10 s. The server has
+	// a bound of its own.
+	LongPoll time.Duration
+	// Go starts work that may take long; nil is a goroutine each. A
+	// simulation runs it in place.
+	Go func(work func())
+}
+
+// Bounds of one request.
+const (
+	maxObservations = 2000
+	maxInventory    = 5000
+)
+
+// The pause after a call that failed grows from first to max.
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 5 * time.Second
+)
+
+// Agent drives one region.
+type Agent struct {
+	Options
+	background context.Context
+	// changed tells the poll that the agent itself has something to report.
+	changed chan struct{}
+
+	mu sync.Mutex
+	session
+	// fenced is set once trust has ended and everything was killed for it.
+	fenced bool
+	// busy attempts are being applied, closing ones are having their logs
+	// shipped; answering holds IDs of requests.
+	busy      map[job.AttemptID]bool
+	closing   map[job.AttemptID]bool
+	answering map[string]bool
+}
+
+// session is what an agent knows for as long as its session lasts.
+type session struct {
+	id          string
+	epoch       int64
+	sequence    int64
+	incarnation string
+	trustUntil  time.Time
+
+	// inventoried says that the control plane has the whole inventory;
+	// inventoryAfter is the job ID up to which it has it.
+	inventoried    bool
+	inventoryAfter string
+	// capacity is the snapshot that the control plane has.
+	capacity *capacity.Snapshot
+	// reported is the phase of each attempt that the control plane knows.
+	reported map[job.AttemptID]runtime.Phase
+	// stopping attempts have been told to stop.
+	stopping map[job.AttemptID]bool
+	// unheld are final observations of attempts that the runtime does not
+	// hold: rejected ones, and stopped ones that never came.
+	unheld map[job.AttemptID]api.Observation
+}
+
+func newSession() session {
+	return session{
+		reported: map[job.AttemptID]runtime.Phase{},
+		stopping: map[job.AttemptID]bool{},
+		unheld:   map[job.AttemptID]api.Observation{},
+	}
+}
+
+// New returns an Agent that does nothing until Run.
+func New(options Options) *Agent {
+	o := options
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxStart == 0 {
+		o.MaxStart = 64
+	}
+	if o.LongPoll == 0 {
+		o.LongPoll = 10 * time.Second
+	}
+	if o.Go == nil {
+		o.Go = func(work func()) { go work() }
+	}
+	return &Agent{
+		Options: o, background: context.Background(), session: newSession(),
+		changed: make(chan struct{}, 1),
+		busy:    map[job.AttemptID]bool{}, closing: map[job.AttemptID]bool{}, answering: map[string]bool{},
+	}
+}
+
+// Run drives the region until ctx ends. What runs then runs on, until its
+// lease ends or the next agent takes it over.
+func (a *Agent) Run(ctx context.Context) error {
+	a.background = ctx
+	go a.watchTrust(ctx)
+	pause := firstPause
+	for ctx.Err() == nil {
+		switch err := a.syncOnce(ctx); {
+		case err == nil:
+			pause = firstPause
+		case ctx.Err() != nil:
+		case a.Refused(ctx, err):
+		default:
+			a.Log.Warn("sync failed", "region", a.Region, "error", err, "retry", pause)
+			a.rest(ctx, pause)
+			pause = min(2*pause, maxPause)
+		}
+	}
+	return nil
+}
+
+// syncOnce makes one call. It ends the call early, without an error, when
+// there is something new to report.
+func (a *Agent) syncOnce(ctx context.Context) error {
+	request, err := a.Prepare(ctx)
+	if err != nil {
+		return err
+	}
+	begun := a.Clock.Now()
+	call, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go a.cancelOnNews(call, cancel)
+	response, err := a.Server.Sync(call, a.Region, request)
+	if err != nil {
+		if call.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
+		return err
+	}
+	a.Absorb(ctx, request, response, begun)
+	return nil
+}
+
+// cancelOnNews ends a call as soon as there is something to report that it
+// did not carry.
+func (a *Agent) cancelOnNews(ctx context.Context, cancel func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.Runtime.Changed():
+		case <-a.changed:
+		}
+		if a.hasNews(ctx) {
+			cancel()
+			return
+		}
+	}
+}
+
+// notice tells the poll to look for news.
+func (a *Agent) notice() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// rest waits for a while, with jitter so that regions do not call in step.
+func (a *Agent) rest(ctx context.Context, pause time.Duration) {
+	timer := a.Clock.NewTimer(pause/2 + rand.N(pause))
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-ctx.Done():
+	}
+}
+
+// watchTrust fences when trust ends, whatever the calls are doing.
+func (a *Agent) watchTrust(ctx context.Context) {
+	ticker := a.Clock.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C():
+			a.CheckTrust(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// CheckTrust fences once if trust has ended.
+func (a *Agent) CheckTrust(ctx context.Context) {
+	a.mu.Lock()
+	ended := a.id != "" && !a.fenced && !a.Clock.Now().Before(a.trustUntil)
+	a.fenced = a.fenced || ended
+	a.mu.Unlock()
+	if !ended {
+		return
+	}
+	a.Log.Warn("lease not renewed in time; fencing", "region", a.Region)
+	a.fence(ctx)
+}
+
+// Refused acts on the error of a call, and returns false for one that says
+// nothing about the session. When the session has ended, whatever it ran is
+// fenced, and the next call opens another.
+func (a *Agent) Refused(ctx context.Context, err error) bool {
+	if !errors.Is(err, ErrStaleSession) {
+		return false
+	}
+	a.Log.Warn("session ended; fencing and opening a new one", "region", a.Region, "error", err)
+	a.mu.Lock()
+	a.session = newSession()
+	a.fenced = true
+	a.mu.Unlock()
+	a.fence(ctx)
+	return true
+}
+
+// fence repeats until nothing runs that may not.
+func (a *Agent) fence(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.Runtime.Fence(ctx)
+		if err == nil {
+			return
+		}
+		a.Log.Error("fencing failed; trying again", "region", a.Region, "error", err)
+		a.rest(ctx, firstPause)
+	}
+}

@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/runtime"
+)
+
+// Prepare builds the next request from what the runtime holds now.
+func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
+	held, synced, listErr := a.Runtime.List(ctx)
+	snapshot, capacityErr := a.Runtime.Capacity(ctx)
+	if ctx.Err() != nil {
+		return api.SyncRequest{}, ctx.Err()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	request := api.SyncRequest{Cluster: a.Runtime.Cluster()}
+	if a.id == "" {
+		return request, nil
+	}
+	a.sequence++
+	request.Session, request.Epoch, request.Sequence = a.id, a.epoch, a.sequence
+	request.WaitSeconds = a.LongPoll.Seconds()
+	if listErr != nil || capacityErr != nil {
+		a.Log.Warn("the cluster does not answer", "region", a.Region, "list", listErr, "capacity", capacityErr)
+		request.Unreachable = true
+		return request, nil
+	}
+	if !sameCapacity(a.capacity, snapshot) {
+		request.Capacity = &snapshot
+	}
+	if !a.inventoried && synced {
+		request.Inventory = a.inventoryPage(held)
+		request.WaitSeconds = 0
+	}
+	request.Observations = a.news(held)
+	if len(request.Observations) == maxObservations {
+		request.WaitSeconds = 0
+	}
+	request.Known = a.known(held)
+	if a.inventoried {
+		request.MaxStart = max(0, a.MaxStart-len(a.busy))
+	}
+	return request, nil
+}
+
+// hasNews tells whether Prepare would say something that was not said before.
+func (a *Agent) hasNews(ctx context.Context) bool {
+	held, synced, err := a.Runtime.List(ctx)
+	if err != nil {
+		return false
+	}
+	snapshot, err := a.Runtime.Capacity(ctx)
+	if err != nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.id != "" && (len(a.news(held)) > 0 || !sameCapacity(a.capacity, snapshot) || !a.inventoried && synced)
+}
+
+// news lists what the control plane has not been told yet.
+func (a *Agent) news(held []runtime.Observation) []api.Observation {
+	var news []api.Observation
+	for _, o := range held {
+		if len(news) == maxObservations {
+			return news
+		}
+		if a.foreign(o) || a.reported[o.ID] == o.Phase {
+			continue
+		}
+		news = append(news, wire(o))
+	}
+	for _, id := range sortedIDs(a.unheld) {
+		if len(news) < maxObservations {
+			news = append(news, a.unheld[id])
+		}
+	}
+	return news
+}
+
+// foreign attempts belong to another history of the control plane's data.
+func (a *Agent) foreign(o runtime.Observation) bool { return o.Incarnation != a.incarnation }
+
+// inventoryPage lists what is held after what was listed before. A page never
+// splits the attempts of one job.
+func (a *Agent) inventoryPage(held []runtime.Observation) *api.Inventory {
+	page := &api.Inventory{After: a.inventoryAfter, Items: []api.AttemptRef{}, Last: true}
+	for _, o := range held {
+		if a.foreign(o) || string(o.ID.Job) <= a.inventoryAfter {
+			continue
+		}
+		if n := len(page.Items); n >= maxInventory && page.Items[n-1].JobID != string(o.ID.Job) {
+			page.Last, page.Through = false, page.Items[n-1].JobID
+			break
+		}
+		page.Items = append(page.Items, ref(o.ID))
+	}
+	return page
+}
+
+// known lists what the agent is still busy with, so that the control plane
+// need not repeat it.
+func (a *Agent) known(held []runtime.Observation) []api.AttemptRef {
+	var known []api.AttemptRef
+	for _, id := range sortedIDs(a.busy) {
+		known = append(known, ref(id))
+	}
+	for _, o := range held {
+		if a.stopping[o.ID] && !o.Phase.Terminal() {
+			known = append(known, ref(o.ID))
+		}
+	}
+	return known
+}
+
+func sameCapacity(reported *capacity.Snapshot, now capacity.Snapshot) bool {
+	return reported != nil && reflect.DeepEqual(*reported, now)
+}
+
+func ref(id job.AttemptID) api.AttemptRef {
+	return api.AttemptRef{JobID: string(id.Job), Attempt: id.Attempt}
+}
+
+func attemptID(ref api.AttemptRef) job.AttemptID {
+	return job.AttemptID{Job: job.ID(ref.JobID), Attempt: ref.Attempt}
+}
+
+func wire(o runtime.Observation) api.Observation {
+	out := api.Observation{
+		AttemptRef: ref(o.ID), Phase: string(o.Phase), Reason: o.Reason, Message: o.Message,
+		ExitCode: o.ExitCode, StartedAt: timePointer(o.StartedAt), FinishedAt: timePointer(o.FinishedAt),
+	}
+	if c := o.Capacity; c != nil {
+		out.CapacityFailure = &api.CapacityFailure{Resource: c.Resource, Kind: string(c.Kind), Message: c.Message}
+	}
+	return out
+}
+
+func timePointer(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func sortedIDs[V any](m map[job.AttemptID]V) []job.AttemptID {
+	ids := make([]job.AttemptID, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(x, y job.AttemptID) int {
+		if c := strings.Compare(string(x.Job), string(y.Job)); c != 0 {
+			return c
+		}
+		return x.Attempt - y.Attempt
+	})
+	return ids
+}
+
+// rejected is the observation of an attempt that the runtime refused.
+func rejected(id job.AttemptID, why *runtime.Rejected) api.Observation {
+	o := api.Observation{
+		AttemptRef: ref(id), Phase: string(runtime.PhaseFailed), Reason: why.Reason, Message: why.Message,
+	}
+	if c := why.Capacity; c != nil {
+		o.Phase = string(runtime.PhaseReleased)
+		o.CapacityFailure = &api.CapacityFailure{Resource: c.Resource, Kind: string(c.Kind), Message: c.Message}
+		o.Message = fmt.Sprintf("%s: %s", c.Resource, c.Message)
+	}
+	return o
+}

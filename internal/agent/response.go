@@ -1,0 +1,230 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/runtime"
+)
+
+// Absorb acts on an answer to a request that was begun at the given time.
+func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response api.SyncResponse, begun time.Time) {
+	if !a.renew(request, response, begun) {
+		return
+	}
+	a.acknowledge(request, response)
+	a.dropForeign(ctx)
+	a.finishReported(ctx)
+	for _, stop := range response.Stop {
+		a.stop(ctx, attemptID(stop.AttemptRef))
+	}
+	for _, start := range response.Start {
+		a.start(start)
+	}
+	for _, question := range response.Requests {
+		a.answer(question)
+	}
+}
+
+// renew takes the session's news. It returns false for an answer to a session
+// that has ended since.
+func (a *Agent) renew(request api.SyncRequest, response api.SyncResponse, begun time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if request.Session != a.id {
+		return false
+	}
+	if request.Session == "" {
+		a.session = newSession()
+		a.id, a.epoch, a.incarnation = response.Session, response.Epoch, response.Incarnation
+	}
+	trust := time.Duration(response.TrustSeconds * float64(time.Second))
+	until := begun.Add(trust)
+	left := until.Sub(a.Clock.Now())
+	if left <= 0 {
+		return true
+	}
+	if until.After(a.trustUntil) {
+		a.trustUntil = until
+	}
+	a.fenced = false
+	if err := a.Runtime.Renew(left); err != nil {
+		// The runtime keeps the deadline that it has, and fences by it.
+		a.Log.Error("passing the lease on", "region", a.Region, "error", err)
+	}
+	return true
+}
+
+// acknowledge notes what the control plane knows now.
+func (a *Agent) acknowledge(request api.SyncRequest, response api.SyncResponse) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if request.Session == "" {
+		return
+	}
+	if request.Capacity != nil {
+		a.capacity = request.Capacity
+	}
+	for _, o := range request.Observations {
+		id := attemptID(o.AttemptRef)
+		if _, ok := a.unheld[id]; ok {
+			delete(a.unheld, id)
+			continue
+		}
+		a.reported[id] = runtime.Phase(o.Phase)
+	}
+	switch page := request.Inventory; {
+	case page != nil && page.Last:
+		a.inventoried = true
+	case page != nil:
+		a.inventoryAfter = page.Through
+	case response.InventoryWanted:
+		a.inventoried, a.inventoryAfter = false, ""
+	}
+}
+
+// start applies an attempt, once.
+func (a *Agent) start(start api.Start) {
+	id := attemptID(start.AttemptRef)
+	a.mu.Lock()
+	_, over := a.unheld[id]
+	skip := over || a.busy[id] || a.stopping[id] || a.fenced || a.reported[id] != ""
+	if !skip {
+		a.busy[id] = true
+	}
+	session, deadline := a.id, a.trustUntil
+	attempt := runtime.Attempt{
+		ID: id, Incarnation: a.incarnation, Namespace: start.Namespace, Name: start.Name,
+		Manifest: start.Manifest, Unfenced: start.Unfenced,
+	}
+	a.mu.Unlock()
+	if skip {
+		return
+	}
+	a.Go(func() {
+		// Nothing may be applied after the lease that allowed it.
+		ctx, cancel := context.WithTimeout(a.background, deadline.Sub(a.Clock.Now()))
+		defer cancel()
+		err := a.Runtime.Apply(ctx, attempt)
+		a.mu.Lock()
+		delete(a.busy, id)
+		if why, ok := errors.AsType[*runtime.Rejected](err); ok && a.id == session {
+			a.unheld[id] = rejected(id, why)
+		} else if err != nil {
+			a.Log.Warn("apply failed; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
+		}
+		a.mu.Unlock()
+		a.notice()
+	})
+}
+
+// stop asks the runtime to end an attempt; one that it does not hold counts
+// as stopped. Answers come one at a time and list only what the control plane
+// has not seen end, so neither can come back once its end was acknowledged.
+func (a *Agent) stop(ctx context.Context, id job.AttemptID) {
+	a.mu.Lock()
+	busy := a.busy[id]
+	a.mu.Unlock()
+	if busy {
+		// It may be about to exist; the control plane will say it again.
+		return
+	}
+	err := a.Runtime.Stop(ctx, id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case errors.Is(err, runtime.ErrNotFound):
+		if _, over := a.unheld[id]; !over {
+			a.unheld[id] = api.Observation{AttemptRef: ref(id), Phase: string(runtime.PhaseStopped)}
+		}
+		a.notice()
+	case err != nil:
+		a.Log.Warn("stop failed; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
+	default:
+		a.stopping[id] = true
+	}
+}
+
+// dropForeign ends what belongs to another history of the control plane's
+// data: nobody can report on it any more.
+func (a *Agent) dropForeign(ctx context.Context) {
+	held, synced, err := a.Runtime.List(ctx)
+	if err != nil || !synced {
+		return
+	}
+	for _, o := range held {
+		a.mu.Lock()
+		foreign := a.foreign(o)
+		a.mu.Unlock()
+		if !foreign {
+			continue
+		}
+		if o.Phase.Terminal() {
+			err = a.Runtime.Forget(ctx, o.ID)
+		} else {
+			err = a.Runtime.Stop(ctx, o.ID)
+		}
+		if err != nil && !errors.Is(err, runtime.ErrNotFound) {
+			a.Log.Warn("dropping an attempt of another incarnation", "region", a.Region, "job", o.ID.Job, "error", err)
+		}
+	}
+}
+
+// finishReported ships the logs of attempts whose end the control plane
+// knows, and forgets them. An attempt is never forgotten before both.
+func (a *Agent) finishReported(ctx context.Context) {
+	held, _, err := a.Runtime.List(ctx)
+	if err != nil {
+		return
+	}
+	for _, o := range held {
+		a.mu.Lock()
+		ready := o.Phase.Terminal() && a.reported[o.ID] == o.Phase && !a.closing[o.ID] && !a.foreign(o)
+		if ready {
+			a.closing[o.ID] = true
+		}
+		a.mu.Unlock()
+		if ready {
+			a.Go(func() { a.finish(o.ID) })
+		}
+	}
+}
+
+func (a *Agent) finish(id job.AttemptID) {
+	ctx := a.background
+	err := a.archive(ctx, id)
+	if err == nil {
+		err = a.Runtime.Forget(ctx, id)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.closing, id)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.Log.Warn("closing an attempt; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
+		}
+		return
+	}
+	delete(a.stopping, id)
+	delete(a.reported, id)
+	a.notice()
+}
+
+func (a *Agent) archive(ctx context.Context, id job.AttemptID) error {
+	lines, err := a.Runtime.Logs(ctx, id, runtime.LogOptions{Timestamps: true})
+	if errors.Is(err, runtime.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	err = a.Server.ArchiveLogs(ctx, a.Region, ref(id), lines)
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/placement"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// maxAhead bounds how far the place in the queue is counted.
+const maxAhead = 10_000
+
+// Explain says why a job is where it is. For a job that waits it makes the
+// decision that the Placer would make now, without acting on it; for any
+// other it shows the decision that placed it.
+func (q *Queue) Explain(ctx context.Context, id job.ID) (api.Explanation, error) {
+	j, err := q.Store.Job(ctx, id)
+	if err != nil {
+		return api.Explanation{}, fmt.Errorf("reading job %s: %w", id, err)
+	}
+	if j.State == job.Queued {
+		return q.explainWaiting(ctx, j)
+	}
+	out := api.Explanation{JobID: string(id), State: string(j.State)}
+	out.Decision, err = q.lastDecision(ctx, id)
+	switch {
+	case err != nil:
+		return api.Explanation{}, err
+	case j.State.Terminal():
+		out.Summary = fmt.Sprintf("%s in %s on attempt %d", j.State, orNone(j.Region), j.Attempt)
+		if j.Message != "" {
+			out.Summary += ": " + j.Message
+		}
+	case j.State == job.Placed:
+		out.Summary = fmt.Sprintf("placed in %s, which has not claimed it yet", j.Region)
+	default:
+		out.Summary = fmt.Sprintf("%s in %s on attempt %d", j.State, j.Region, j.Attempt)
+	}
+	return out, nil
+}
+
+func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation, error) {
+	now := q.Clock.Now()
+	out := api.Explanation{JobID: string(j.ID), State: string(j.State)}
+	if now.Before(j.NotBefore) {
+		out.Summary = fmt.Sprintf("waits until %s after failure %d of %d allowed",
+			j.NotBefore.UTC().Format(time.RFC3339), j.Failures, j.Spec.Retries)
+		return out, nil
+	}
+	demand, err := q.Store.Demand(ctx, j.Spec.Class)
+	if err != nil {
+		return api.Explanation{}, fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
+	}
+	fleet, err := q.fleet(ctx, now)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	ahead, err := q.Store.Ahead(ctx, store.Position{Priority: j.Spec.Priority, ID: j.ID}, maxAhead)
+	if err != nil {
+		return api.Explanation{}, fmt.Errorf("counting what is ahead of job %s: %w", j.ID, err)
+	}
+	out.Ahead = &ahead
+	decision := placement.Decide(placement.Request{Demand: demand, Constraints: j.Spec.Placement}, fleet, q.Placement, now)
+	text, err := json.Marshal(decision)
+	if err != nil {
+		return api.Explanation{}, fmt.Errorf("encoding a decision: %w", err)
+	}
+	if out.Decision, err = decodeDecision(text); err != nil {
+		return api.Explanation{}, err
+	}
+	out.Summary = decision.Summary()
+	out.ExpectedStart, err = q.expectedStart(ctx, ahead, decision, now)
+	return out, err
+}
+
+// expectedStart assumes that jobs go on finishing as fast as they lately did,
+// and that each makes room for one other.
+func (q *Queue) expectedStart(ctx context.Context, ahead int, decision placement.Decision, now time.Time) (*time.Time, error) {
+	if decision.Region != "" && ahead == 0 {
+		return &now, nil
+	}
+	regions, err := q.Store.Regions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading regions: %w", err)
+	}
+	perSecond := 0.0
+	for _, region := range regions {
+		perSecond += q.drain.perSecond(region.Name, now)
+	}
+	if perSecond <= 0 {
+		return nil, nil
+	}
+	at := now.Add(time.Duration(float64(ahead+1) / perSecond * float64(time.Second)))
+	return &at, nil
+}
+
+func (q *Queue) lastDecision(ctx context.Context, id job.ID) (*api.Decision, error) {
+	history, err := q.Store.History(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of job %s: %w", id, err)
+	}
+	for i := len(history) - 1; i >= 0; i-- {
+		if len(history[i].Decision) > 0 {
+			return decodeDecision(history[i].Decision)
+		}
+	}
+	return nil, nil
+}
+
+func decodeDecision(text []byte) (*api.Decision, error) {
+	var decision api.Decision
+	if err := json.Unmarshal(text, &decision); err != nil {
+		return nil, fmt.Errorf("decoding a decision: %w", err)
+	}
+	return &decision, nil
+}
+
+func orNone(region string) string {
+	if region == "" {
+		return "no region"
+	}
+	return region
+}

@@ -1,0 +1,316 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/placement"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// Bounds of one answer; what is left out comes with the next one.
+const (
+	maxStarts    = 500
+	maxStops     = 1000
+	claimPage    = 200
+	maxClaimScan = 2000
+)
+
+// Sync is the one call of a region's agent. It is level-triggered: the answer
+// holds all that the agent should do and has not reported as done, so that a
+// lost request or answer costs nothing but time. In order:
+//
+//  1. Without a session, one is opened. That raises the epoch, and so ends
+//     the right of any earlier session to report.
+//  2. The session is renewed, and the capacity that the agent saw is stored;
+//     store.ErrStaleSession tells the agent to fence and open a new session.
+//  3. A page of inventory is compared with what the region should hold:
+//     missing attempts are lost, unknown ones are to be stopped.
+//  4. Observations become transitions, under the guard of the epoch.
+//  5. Placed jobs that fit are claimed.
+//  6. The answer is held back until there is something in it, or the wait is
+//     over.
+func (q *Queue) Sync(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
+	if request.Session == "" {
+		return q.openSession(ctx, region, request)
+	}
+	signal, stop := q.regions.subscribe(region)
+	defer stop()
+	s := &syncCall{q: q, region: region, request: request, known: refs(request.Known)}
+	if err := s.receive(ctx); err != nil {
+		return api.SyncResponse{}, err
+	}
+	wait := min(time.Duration(request.WaitSeconds*float64(time.Second)), q.Timing.LongPoll)
+	end := q.Clock.Now().Add(wait)
+	for {
+		response, err := s.answer(ctx)
+		left := end.Sub(q.Clock.Now())
+		if err != nil || hasWork(response) || left <= 0 {
+			return response, err
+		}
+		timer := q.Clock.NewTimer(left)
+		select {
+		case <-signal:
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return api.SyncResponse{}, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+func hasWork(r api.SyncResponse) bool {
+	return r.InventoryWanted || len(r.Start)+len(r.Stop)+len(r.Requests) > 0
+}
+
+func (q *Queue) openSession(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
+	r, err := q.Store.OpenSession(ctx, region, request.Cluster, q.NewID(), q.Clock.Now())
+	if err != nil {
+		return api.SyncResponse{}, fmt.Errorf("opening a session of region %s: %w", region, err)
+	}
+	q.Log.Info("region opened a session", "region", region, "epoch", r.Epoch, "cluster", r.Cluster)
+	q.events.notify("")
+	// Whatever an earlier session waits for, it waits in vain.
+	q.regions.notify(region)
+	incarnation, err := q.incarnationID(ctx)
+	return api.SyncResponse{
+		Session: r.Session, Epoch: r.Epoch, Incarnation: incarnation,
+		TrustSeconds: q.Timing.Trust.Seconds(), InventoryWanted: true,
+	}, err
+}
+
+// syncCall is one Sync within a session.
+type syncCall struct {
+	q       *Queue
+	region  string
+	request api.SyncRequest
+	known   map[job.AttemptID]bool
+	// record is the region as it was after the renewal.
+	record capacity.Region
+	// superseded attempts are held by the agent, and no longer wanted.
+	superseded []job.AttemptID
+}
+
+func (s *syncCall) guard() *store.Guard {
+	return &store.Guard{Region: s.region, Epoch: s.request.Epoch, Lease: capacity.LeaseLive}
+}
+
+// receive takes in all that the request says.
+func (s *syncCall) receive(ctx context.Context) error {
+	renewal := store.Renewal{
+		Region: s.region, Session: s.request.Session, Epoch: s.request.Epoch, Sequence: s.request.Sequence,
+		Snapshot: s.request.Capacity, Unreachable: s.request.Unreachable,
+	}
+	// The snapshot is stored before the reports that belong to it: between
+	// the two writes an attempt counts twice, never not at all.
+	if err := s.renew(ctx, renewal); err != nil {
+		return err
+	}
+	for _, failure := range s.request.CapacityFailures {
+		if err := s.backOff(ctx, failure); err != nil {
+			return err
+		}
+	}
+	if err := s.report(ctx); err != nil {
+		return err
+	}
+	if page := s.request.Inventory; page != nil {
+		if err := s.compareInventory(ctx, *page); err != nil {
+			return err
+		}
+		if page.Last && !s.record.Inventoried {
+			renewal.Inventoried = true
+			if err := s.renew(ctx, renewal); err != nil {
+				return err
+			}
+		}
+	}
+	if s.request.Capacity != nil || s.record.Inventoried {
+		s.q.wakePlacer()
+	}
+	return nil
+}
+
+func (s *syncCall) renew(ctx context.Context, renewal store.Renewal) error {
+	record, err := s.q.Store.Renew(ctx, renewal, s.q.Clock.Now())
+	if err != nil {
+		return fmt.Errorf("renewing the session of region %s: %w", s.region, err)
+	}
+	s.record = record
+	return nil
+}
+
+// answer claims what fits and lists all that the agent should do.
+func (s *syncCall) answer(ctx context.Context) (api.SyncResponse, error) {
+	incarnation, err := s.q.incarnationID(ctx)
+	if err != nil {
+		return api.SyncResponse{}, err
+	}
+	response := api.SyncResponse{
+		Session: s.request.Session, Epoch: s.request.Epoch, Incarnation: incarnation,
+		TrustSeconds:    s.q.Timing.Trust.Seconds(),
+		InventoryWanted: !s.record.Inventoried && s.request.Inventory == nil,
+		Requests:        s.q.Requests(s.region),
+	}
+	if response.Stop, err = s.stops(ctx); err != nil {
+		return api.SyncResponse{}, err
+	}
+	if !s.record.Inventoried || s.request.Unreachable {
+		return response, nil
+	}
+	if err := s.claim(ctx); err != nil {
+		return api.SyncResponse{}, err
+	}
+	response.Start, err = s.starts(ctx)
+	return response, err
+}
+
+// claim takes the region's placed jobs in their order, as far as they fit
+// beside what was claimed and does not show in the capacity report yet.
+func (s *syncCall) claim(ctx context.Context) error {
+	if s.request.MaxStart <= 0 {
+		return nil
+	}
+	placed, err := s.q.Store.Placed(ctx, s.region, store.Position{}, 1)
+	if err != nil || len(placed) == 0 {
+		return err
+	}
+	record, err := s.q.Store.Region(ctx, s.region)
+	if err != nil {
+		return fmt.Errorf("reading region %s: %w", s.region, err)
+	}
+	if record.Cordoned {
+		return nil
+	}
+	room := placement.NewRoom(record.Snapshot)
+	claimed, err := s.claimed(ctx)
+	if err != nil {
+		return err
+	}
+	demands := map[capacity.Class]capacity.Demand{}
+	demandOf := func(class capacity.Class) (capacity.Demand, error) {
+		if demand, ok := demands[class]; ok {
+			return demand, nil
+		}
+		demand, err := s.q.Store.Demand(ctx, class)
+		demands[class] = demand
+		return demand, err
+	}
+	for _, j := range claimed {
+		demand, err := demandOf(j.Spec.Class)
+		if err != nil {
+			return fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
+		}
+		room.Take(demand)
+	}
+	left := s.request.MaxStart
+	var after store.Position
+	for scanned := 0; left > 0 && scanned < maxClaimScan; {
+		page, err := s.q.Store.Placed(ctx, s.region, after, claimPage)
+		if err != nil {
+			return fmt.Errorf("listing what was placed in %s: %w", s.region, err)
+		}
+		var changes []store.Change
+		for _, j := range page {
+			after = store.Position{Priority: j.Spec.Priority, ID: j.ID}
+			demand, err := demandOf(j.Spec.Class)
+			if err != nil {
+				return fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
+			}
+			if len(changes) == left || !room.Take(demand) {
+				continue
+			}
+			next, transition, err := j.Apply(job.Event{Kind: job.Claim}, s.q.Clock.Now())
+			if err != nil {
+				return err
+			}
+			changes = append(changes, store.Change{Job: next, Transition: transition})
+		}
+		// A change that someone else made meanwhile is his; the next Sync
+		// sees what became of the job.
+		if _, err := s.q.commit(ctx, s.guard(), changes); err != nil {
+			return fmt.Errorf("claiming for region %s: %w", s.region, err)
+		}
+		left -= len(changes)
+		scanned += len(page)
+		if len(page) < claimPage {
+			break
+		}
+	}
+	return nil
+}
+
+func (s *syncCall) claimed(ctx context.Context) ([]job.Job, error) {
+	claimed, err := s.q.Store.Claimed(ctx, s.region, "", maxClaimScan)
+	if err != nil {
+		return nil, fmt.Errorf("listing what %s has claimed: %w", s.region, err)
+	}
+	return claimed, nil
+}
+
+// starts lists every claimed attempt that the agent is not busy with.
+func (s *syncCall) starts(ctx context.Context) ([]api.Start, error) {
+	claimed, err := s.claimed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var starts []api.Start
+	for _, j := range claimed {
+		if s.known[j.AttemptID()] || j.Intent != job.Run || len(starts) == maxStarts {
+			continue
+		}
+		text, err := s.q.Store.Manifest(ctx, j.ID)
+		if err != nil {
+			return nil, fmt.Errorf("reading the manifest of job %s: %w", j.ID, err)
+		}
+		starts = append(starts, api.Start{
+			AttemptRef: ref(j.AttemptID()), Namespace: j.Spec.Namespace, Name: j.Spec.Name,
+			Manifest: text, Unfenced: j.Spec.OnRegionLost == job.Wait,
+		})
+	}
+	return starts, nil
+}
+
+// stops lists every attempt that the agent should stop and is not busy with.
+func (s *syncCall) stops(ctx context.Context) ([]api.Stop, error) {
+	unwanted, err := s.q.Store.Unwanted(ctx, s.region, "", maxStops)
+	if err != nil {
+		return nil, fmt.Errorf("listing what %s should stop: %w", s.region, err)
+	}
+	var stops []api.Stop
+	for _, id := range s.superseded {
+		stops = append(stops, api.Stop{AttemptRef: ref(id), Reason: "superseded"})
+	}
+	for _, j := range unwanted {
+		if s.known[j.AttemptID()] {
+			continue
+		}
+		reason := string(j.StopReason)
+		if j.Intent == job.Move {
+			reason = "move"
+		}
+		stops = append(stops, api.Stop{AttemptRef: ref(j.AttemptID()), Reason: reason})
+	}
+	return stops, nil
+}
+
+func ref(id job.AttemptID) api.AttemptRef {
+	return api.AttemptRef{JobID: string(id.Job), Attempt: id.Attempt}
+}
+
+func attemptID(ref api.AttemptRef) job.AttemptID {
+	return job.AttemptID{Job: job.ID(ref.JobID), Attempt: ref.Attempt}
+}
+
+func refs(list []api.AttemptRef) map[job.AttemptID]bool {
+	set := make(map[job.AttemptID]bool, len(list))
+	for _, r := range list {
+		set[attemptID(r)] = true
+	}
+	return set
+}
