@@ -57,6 +57,9 @@ func (s *GlobalStack) addEndpointGroup(region string) {
 		HealthCheckThreshold: jsii.Number(3),
 	})
 	s.endpointGroups[region] = group
+	if s.aws.Profile == config.ProfileProduction {
+		s.applyMembers(region)
+	}
 
 	name := "endpoint-group-" + region + "-arn"
 	s.output(id+"Arn", group.EndpointGroupArn(), "Endpoint group ARN for "+region, name)
@@ -99,10 +102,12 @@ func (s *GlobalStack) RegionalEndpoints(region string) []string {
 	return arns
 }
 
-// applyMembers sets the group's members. It goes past CDK's EndpointGroup,
-// which can only add.
+// applyMembers sets the group's members, all of them. It goes past CDK's
+// EndpointGroup, which can only add, and which leaves an empty list out: to
+// CloudFormation a list that is left out means the members there are, and an
+// empty one that there are none.
 func (s *GlobalStack) applyMembers(region string) {
-	var members []any
+	members := []any{}
 	for _, member := range s.loadBalancers[region] {
 		members = append(members, map[string]any{
 			"EndpointId":                  member.LoadBalancer,

@@ -20,14 +20,6 @@ import (
 // metrics. An alarm can only watch metrics of its own Region.
 const acceleratorMetricsRegion = "us-west-2"
 
-// systemErrorOperations are the DynamoDB operations whose system errors are
-// watched. CloudWatch has that metric by operation only, and an alarm takes at
-// most ten metrics. Scan is left out: nothing in GCO scans a table.
-var systemErrorOperations = []string{
-	"GetItem", "BatchGetItem", "Query", "TransactGetItems",
-	"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems",
-}
-
 // alarms adds alarms to one stack, all of which notify one topic.
 type alarms struct {
 	stack   awscdk.Stack
@@ -58,7 +50,11 @@ func newAlarms(stack awscdk.Stack, conf config.Config) *alarms {
 		EnforceSSL:  jsii.Bool(true),
 	})
 	for _, address := range conf.AWS.Alarms.Emails {
-		topic.AddSubscription(awssnssubscriptions.NewEmailSubscription(jsii.String(address), nil))
+		subscription := topic.AddSubscription(awssnssubscriptions.NewEmailSubscription(jsii.String(address), nil))
+		suppress(subscription, []suppression{{
+			rule:   "Serverless-SNSRedrivePolicy",
+			reason: "A queue of mails that could not be delivered would have no reader; the alarm's state stays in CloudWatch.",
+		}})
 	}
 	awscdk.NewCfnOutput(stack, jsii.String("AlarmTopicArn"), &awscdk.CfnOutputProps{
 		Value:       topic.TopicArn(),
@@ -118,20 +114,25 @@ func (a *alarms) addTable(t table) {
 		periods:     3,
 	})
 
-	var failures []awscloudwatch.IMetric
-	for _, operation := range systemErrorOperations {
-		failures = append(failures, metric("AWS/DynamoDB", "SystemErrors", "Sum", 300, map[string]*string{
-			"TableName": name, "Operation": jsii.String(operation),
-		}))
-	}
 	a.add(alarm{
 		id:          t.spec.id + "SystemErrorAlarm",
 		name:        t.spec.name + "-system-errors",
 		description: "DynamoDB answers requests to the table " + t.spec.name + " with errors of its own (HTTP 500). See docs/aws-alarms.md.",
-		metric:      sum(failures, 300),
+		metric:      a.systemErrors(t),
 		compare:     awscloudwatch.ComparisonOperator_GREATER_THAN_THRESHOLD,
 		threshold:   0,
 		periods:     1,
+	})
+}
+
+// systemErrors counts a table's system errors. CloudWatch has that metric by
+// operation only; a query adds up those that exist, however many they are.
+func (a *alarms) systemErrors(t table) awscloudwatch.IMetric {
+	return awscloudwatch.NewMathExpression(&awscloudwatch.MathExpressionProps{
+		Expression: jsii.String(fmt.Sprintf(
+			`SELECT SUM(SystemErrors) FROM SCHEMA("AWS/DynamoDB", Operation, TableName) WHERE TableName = '%s-%s'`,
+			a.project, t.spec.name)),
+		Period: awscdk.Duration_Seconds(jsii.Number(300)),
 	})
 }
 

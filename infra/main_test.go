@@ -47,7 +47,7 @@ aws:
   region: eu-central-1
   regions: [ap-southeast-2]
   accelerator:
-    name: acme.front
+    name: acme-front
     healthCheck: {path: '/ready?deep=1', intervalSeconds: 10}
   buckets: {accessLogRetentionDays: 7}
 `,

@@ -105,6 +105,10 @@ func (r *NagReport) add(pack, stack string, text []byte) error {
 			Pack: pack, Stack: stack, Resource: line.ResourceID, Rule: line.RuleID,
 			Reason: line.ExceptionReason, Info: line.RuleInfo,
 		}
+		// A rule with several findings names the one in front of the reason.
+		if single, reason, ok := strings.Cut(line.ExceptionReason, "] "); ok && strings.HasPrefix(single, "[") {
+			finding.Rule, finding.Reason = line.RuleID+single+"]", reason
+		}
 		switch line.Compliance {
 		case "Compliant", "N/A":
 		case "Suppressed":

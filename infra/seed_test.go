@@ -237,7 +237,7 @@ func TestSeedTemplate(t *testing.T) {
 			Regions: []regionTitle{{"us-east-1", "Useast1"}, {"us-west-2", "Uswest2"}, {"eu-west-1", "Euwest1"}},
 		},
 		"seed with 1 region and other names": {
-			Project: "Acme-2", Accelerator: "acme.front", Home: "eu-central-1", Vault: "Acme2globalDynamoDBBackupVault83D4951D",
+			Project: "Acme-2", Accelerator: "acme-front", Home: "eu-central-1", Vault: "Acme2globalDynamoDBBackupVault83D4951D",
 			Path: "/ready?deep=1", Interval: 10, Days: 7,
 			Regions: []regionTitle{{"ap-southeast-2", "Apsoutheast2"}},
 		},

@@ -49,7 +49,7 @@ type AWS struct {
 // Accelerator is the Global Accelerator and the health check of its endpoint
 // groups.
 type Accelerator struct {
-	Name        string      `json:"name" doc:"Name of the accelerator." minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$" patternDescription:"letters, digits, dots and hyphens, with a letter or digit at both ends"`
+	Name        string      `json:"name" doc:"Name of the accelerator." minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$" patternDescription:"letters, digits and hyphens, with a letter or digit at both ends"`
 	HealthCheck HealthCheck `json:"healthCheck" doc:"HTTP on port 80. For a load balancer the accelerator asks its target group instead, which should check the same path."`
 }
 

@@ -84,7 +84,7 @@ aws:
   region: eu-west-1
   regions: [eu-west-1, us-west-2]
   accelerator:
-    name: front.door
+    name: front-door
     healthCheck: {path: /healthy, intervalSeconds: 10}
   endpoints:
     - region: us-west-2
@@ -110,7 +110,7 @@ aws:
 	for name, ok := range map[string]bool{
 		"project":                got.Project == "acme",
 		"region":                 a.Region == "eu-west-1" && slices.Equal(a.Regions, []string{"eu-west-1", "us-west-2"}),
-		"accelerator":            a.Accelerator == Accelerator{"front.door", HealthCheck{"/healthy", 10}},
+		"accelerator":            a.Accelerator == Accelerator{"front-door", HealthCheck{"/healthy", 10}},
 		"endpoint's defaults":    a.Endpoints[0].Weight == 128 && !a.Endpoints[0].PreserveClientIP,
 		"endpoint's zero weight": a.Endpoints[1].Weight == 0 && a.Endpoints[1].PreserveClientIP,
 		"tables":                 a.Tables.DeletionProtection && a.Tables.Global && slices.Equal(a.Tables.Replicas, []string{"us-east-1"}),
