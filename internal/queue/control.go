@@ -25,7 +25,7 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID) (job.Job, error) {
 		if j.State.Active() {
 			event.Kind = job.StopAsked
 		}
-		return event, !(j.State.Active() && j.Intent == job.Stop)
+		return event, j.StopReason != job.ByCancel || j.State.Terminal()
 	})
 }
 
