@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/big"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Region is what gco.yaml says of one region, under its name.
@@ -45,6 +48,8 @@ type Price struct {
 // 500m, 8 or 32Gi. Its reader gives it a meaning.
 type Quantity string
 
+var quantityType = reflect.TypeFor[Quantity]()
+
 var quantity = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`)
 
 // UnmarshalText checks the notation.
@@ -79,11 +84,15 @@ func (r Regions) validate(path string) []Fault {
 	return faults
 }
 
-// LaptopRegions is what gco up simulates where gco.yaml has no regions: small
-// clusters with a few GPUs and prices that differ, so that placement has
-// something to weigh. Prices are of the order of a big cloud's list prices.
-// Names beyond the known ones are given the same clusters in turn.
-func LaptopRegions(names []string) Regions {
+// LaptopRegionNames are the regions of gco up where nothing names others.
+var LaptopRegionNames = []string{"us-east-1", "us-west-2", "eu-west-1"}
+
+// LaptopRegion is what gco up simulates for a region that gco.yaml says
+// nothing of: a small cluster with a few GPUs. The three of
+// [LaptopRegionNames] differ in size and price, so that placement has
+// something to weigh; any other is like one of them. Prices are of the order
+// of a big cloud's list prices.
+func LaptopRegion(name string) Region {
 	models := []struct {
 		cpuNodes, gpuNodes int
 		factor             float64
@@ -92,30 +101,67 @@ func LaptopRegions(names []string) Regions {
 		{cpuNodes: 4, gpuNodes: 1, factor: 1.1},
 		{cpuNodes: 3, gpuNodes: 1, factor: 1.2},
 	}
-	regions := Regions{}
-	for i, name := range names {
-		model := models[i%len(models)]
-		regions[name] = Region{
-			Nodes: []Node{
-				{Count: model.cpuNodes, Resources: map[string]Quantity{"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}},
-				{
-					Count:     model.gpuNodes,
-					Resources: map[string]Quantity{"cpu": "32", "memory": "256Gi", "ephemeral-storage": "500Gi", "pods": "110", "nvidia.com/gpu": "8"},
-					Labels:    map[string]string{"node.kubernetes.io/instance-type": "gpu-8x"},
-				},
+	model := models[max(slices.Index(LaptopRegionNames, name), 0)]
+	return Region{
+		Nodes: []Node{
+			{Count: model.cpuNodes, Resources: map[string]Quantity{"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}},
+			{
+				Count:     model.gpuNodes,
+				Resources: map[string]Quantity{"cpu": "32", "memory": "256Gi", "ephemeral-storage": "500Gi", "pods": "110", "nvidia.com/gpu": "8"},
+				Labels:    map[string]string{"node.kubernetes.io/instance-type": "gpu-8x"},
 			},
-			Prices: map[string]Price{
-				"cpu":            laptopPrice(0.04 * model.factor),
-				"memory":         laptopPrice(0.005 * model.factor),
-				"nvidia.com/gpu": laptopPrice(2.5 * model.factor),
-			},
-		}
+		},
+		Prices: map[string]Price{
+			"cpu":               laptopPrice(0.04 * model.factor),
+			"memory":            laptopPrice(0.005 * model.factor),
+			"ephemeral-storage": laptopPrice(0.0001 * model.factor),
+			"nvidia.com/gpu":    laptopPrice(2.5 * model.factor),
+		},
 	}
-	return regions
 }
 
 // laptopPrice sets spot at a third of on-demand, where it often is.
 func laptopPrice(onDemand float64) Price {
-	spot := math.Round(onDemand/3*1e4) / 1e4
-	return Price{OnDemand: onDemand, Spot: &spot}
+	round := func(price float64) float64 { return math.Round(price*1e6) / 1e6 }
+	spot := round(onDemand / 3)
+	return Price{OnDemand: round(onDemand), Spot: &spot}
+}
+
+// In returns the amount in the unit in which GCO counts the resource: cpu in
+// thousandths of a core, everything else in whole pieces or bytes, rounded up
+// as Kubernetes does. It is 0 for a quantity that [Quantity.UnmarshalText]
+// would not take, and at most the largest int64.
+func (q Quantity) In(resource string) int64 {
+	match := quantity.FindStringSubmatch(string(q))
+	if match == nil {
+		return 0
+	}
+	suffix := match[2]
+	amount, ok := new(big.Rat).SetString(strings.TrimSuffix(string(q), suffix))
+	if !ok {
+		return 0
+	}
+	amount.Mul(amount, suffixes[suffix])
+	if resource == "cpu" {
+		amount.Mul(amount, big.NewRat(1000, 1))
+	}
+	whole, rest := new(big.Int).QuoRem(amount.Num(), amount.Denom(), new(big.Int))
+	if rest.Sign() > 0 {
+		whole.Add(whole, big.NewInt(1))
+	}
+	if !whole.IsInt64() {
+		return math.MaxInt64
+	}
+	return whole.Int64()
+}
+
+// suffixes are those of Kubernetes quantities.
+var suffixes = map[string]*big.Rat{
+	"": power(10, 0), "m": big.NewRat(1, 1000),
+	"k": power(10, 3), "M": power(10, 6), "G": power(10, 9), "T": power(10, 12), "P": power(10, 15), "E": power(10, 18),
+	"Ki": power(2, 10), "Mi": power(2, 20), "Gi": power(2, 30), "Ti": power(2, 40), "Pi": power(2, 50), "Ei": power(2, 60),
+}
+
+func power(base, exponent int64) *big.Rat {
+	return new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(base), big.NewInt(exponent), nil))
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/gco-project/gco/internal/config"
@@ -54,16 +55,61 @@ func TestRegionFaults(t *testing.T) {
 
 func TestLaptopRegionsAreValidAndDiffer(t *testing.T) {
 	c := config.Default()
-	c.Regions = config.LaptopRegions([]string{"us-east-1", "us-west-2", "eu-west-1", "ap-south-1"})
-	if err := c.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	c.Regions = config.Regions{"elsewhere": config.LaptopRegion("elsewhere")}
 	prices := map[float64]string{}
-	for _, name := range []string{"us-east-1", "us-west-2", "eu-west-1"} {
+	for _, name := range config.LaptopRegionNames {
+		c.Regions[name] = config.LaptopRegion(name)
 		price := c.Regions[name].Prices["cpu"].OnDemand
 		if other, taken := prices[price]; taken {
 			t.Errorf("%s and %s have the same price of cpu, %v", name, other, price)
 		}
 		prices[price] = name
 	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestQuantityIn(t *testing.T) {
+	for _, test := range []struct {
+		quantity config.Quantity
+		resource string
+		want     int64
+	}{
+		{"8", "cpu", 8000},
+		{"500m", "cpu", 500},
+		{"0.5", "cpu", 500},
+		{"0.1m", "cpu", 1},
+		{"32Gi", "memory", 32 << 30},
+		{"1.5Ki", "memory", 1536},
+		{"2k", "memory", 2000},
+		{"1m", "memory", 1},
+		{"4", "nvidia.com/gpu", 4},
+		{"9999999Ei", "memory", math.MaxInt64},
+		{"0", "memory", 0},
+		{"many", "memory", 0},
+		{"", "memory", 0},
+	} {
+		if got := test.quantity.In(test.resource); got != test.want {
+			t.Errorf("%q of %s = %d, want %d", test.quantity, test.resource, got, test.want)
+		}
+	}
+}
+
+func FuzzQuantity(f *testing.F) {
+	for _, seed := range []string{"8", "500m", "1.5Gi", "9999999Ei", "-1", "1e3", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var q config.Quantity
+		if err := q.UnmarshalText([]byte(text)); err != nil {
+			return
+		}
+		if len(text) > 1000 {
+			return
+		}
+		if amount := q.In("cpu"); amount < 0 {
+			t.Errorf("%q = %d, below zero", text, amount)
+		}
+	})
 }

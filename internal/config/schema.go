@@ -48,6 +48,9 @@ func schemaOf(value reflect.Value, tag reflect.StructTag) map[string]any {
 		if !value.IsZero() {
 			schema["default"] = time.Duration(value.Int()).String()
 		}
+	case value.Type() == quantityType:
+		// A bare 8 is a number to an editor.
+		schema["type"], schema["pattern"] = []string{"string", "number"}, quantity.String()
 	case reflect.PointerTo(value.Type()).Implements(textType):
 		schema["type"] = "string"
 	case kind == reflect.Pointer:

@@ -9,7 +9,7 @@ import (
 // Server is the control plane's process: where it listens and keeps its state.
 type Server struct {
 	Listen         string `json:"listen" doc:"Address and port of the API. Loopback by default; another address needs tls, or allowPlaintext where something in front of the server terminates TLS." minLength:"1"`
-	Dir            string `json:"dir" doc:"Directory of the database, the log archive and the first admin token. Empty: gco in the user's cache directory for gco up; gco server needs one, here or by --dir."`
+	Dir            string `json:"dir" doc:"Directory of the database, the log archive and the first admin token. Empty: gco in the user's directory for state or caches for gco up; gco server needs one, here or by --dir."`
 	TLS            TLS    `json:"tls" doc:"Certificate of the API. The files are read again when they change."`
 	AllowPlaintext bool   `json:"allowPlaintext" doc:"Serve without TLS on an address that is not loopback. Tokens then cross the network in the clear, unless something in front of the server encrypts."`
 	Debug          string `json:"debug" doc:"Loopback address and port of Go's profiler (pprof). Empty: off."`
@@ -27,14 +27,14 @@ func (t TLS) Enabled() bool { return t.Cert != "" && t.Key != "" }
 
 // Log is the process's own log.
 type Log struct {
-	Level  string `json:"level" doc:"Least severity that is written." enum:"debug,info,warn,error"`
+	Level  string `json:"level" doc:"Least severity that is written. auto: info, in gco up warn." enum:"auto,debug,info,warn,error"`
 	Format string `json:"format" doc:"auto writes text to a terminal and JSON elsewhere." enum:"auto,text,json"`
 }
 
 func defaultServer() Server {
 	return Server{
 		Listen: "127.0.0.1:8420",
-		Log:    Log{Level: "info", Format: "auto"},
+		Log:    Log{Level: "auto", Format: "auto"},
 	}
 }
 

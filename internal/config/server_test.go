@@ -57,7 +57,7 @@ func TestServerFaults(t *testing.T) {
 		{"server: {debug: '127.0.0.1:6060'}", ""},
 		{"server: {debug: '0.0.0.0:6060'}", "server.debug: 0.0.0.0:6060 is not loopback"},
 		{"server: {debug: x}", "server.debug: an address"},
-		{"server: {log: {level: loud}}", "server.log.level: must be one of debug, info, warn, error"},
+		{"server: {log: {level: loud}}", "server.log.level: must be one of auto, debug, info, warn, error"},
 	} {
 		wantFault(t, test.text, test.fault)
 	}
