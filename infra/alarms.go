@@ -36,19 +36,16 @@ func newAlarms(stack awscdk.Stack, conf config.Config) *alarms {
 		EnableKeyRotation: jsii.Bool(true),
 		RemovalPolicy:     awscdk.RemovalPolicy_DESTROY, // it protects messages in flight, no data at rest
 	})
-	key.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Sid:        jsii.String("AllowAlarmsToPublish"),
-		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(jsii.String("cloudwatch.amazonaws.com"), nil)},
-		Actions:    jsii.Strings("kms:Decrypt", "kms:GenerateDataKey*"),
-		Resources:  jsii.Strings("*"),
-		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": stack.Account()}},
-	}), nil)
+	key.AddToResourcePolicy(allowAlarms(stack, jsii.String("*"), "kms:Decrypt", "kms:GenerateDataKey*"), nil)
 
 	topic := awssns.NewTopic(stack, jsii.String("AlarmTopic"), &awssns.TopicProps{
 		DisplayName: jsii.String("GCO alarms of " + conf.Project),
 		MasterKey:   key,
 		EnforceSSL:  jsii.Bool(true),
 	})
+	// The rule against plain HTTP gives the topic a policy, and that replaces
+	// the one by which every principal of the account may publish.
+	topic.AddToResourcePolicy(allowAlarms(stack, topic.TopicArn(), "sns:Publish"))
 	for _, address := range conf.AWS.Alarms.Emails {
 		subscription := topic.AddSubscription(awssnssubscriptions.NewEmailSubscription(jsii.String(address), nil))
 		suppress(subscription, []suppression{{
@@ -62,6 +59,17 @@ func newAlarms(stack awscdk.Stack, conf config.Config) *alarms {
 		ExportName:  jsii.String(*stack.StackName() + "-alarm-topic-arn"),
 	})
 	return &alarms{stack: stack, project: conf.Project, action: awscloudwatchactions.NewSnsAction(topic)}
+}
+
+// allowAlarms lets the alarms of this account do something to the topic or key.
+func allowAlarms(stack awscdk.Stack, resource *string, actions ...string) awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Sid:        jsii.String("AllowAlarmsToPublish"),
+		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(jsii.String("cloudwatch.amazonaws.com"), nil)},
+		Actions:    jsii.Strings(actions...),
+		Resources:  &[]*string{resource},
+		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": stack.Account()}},
+	})
 }
 
 // alarm is what one alarm watches and when it rings.

@@ -1,0 +1,100 @@
+package infra
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// cdk runs the CDK command line that package.json pins, as a user would in this
+// directory.
+func cdk(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	tool := filepath.Join("node_modules", "aws-cdk", "bin", "cdk")
+	if _, err := os.Stat(tool); err != nil {
+		t.Fatalf("the CDK command line is missing: run npm ci --ignore-scripts in infra/ (%v)", err)
+	}
+	command := exec.Command("node", append([]string{tool}, args...)...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// TestCommandLineWritesTheSameTemplates: what is tested and what npx aws-cdk
+// deploys are one and the same, byte for byte.
+func TestCommandLineWritesTheSameTemplates(t *testing.T) {
+	const name = "production with replicas"
+	a := scenario(t, name)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "gco.yaml")
+	if err := os.WriteFile(file, []byte(scenarios[name]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cdk(t, "synth", "--quiet", "--output", dir, "-c", "config="+file); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, stack := range a.Stacks {
+		ours, err := os.ReadFile(a.Template(stack))
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := os.ReadFile(filepath.Join(dir, stack+".template.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(ours, theirs) {
+			t.Errorf("%s differs between the two", stack)
+		}
+	}
+}
+
+func TestCommandLineFailsOnFaults(t *testing.T) {
+	out, err := cdk(t, "synth", "--quiet", "--output", t.TempDir(), "-c", "aws.regions=[nowhere]", "-c", "aws.buckets.accessLogRetentionDays=0")
+	if err == nil {
+		t.Fatal("a faulty context passed")
+	}
+	for _, fault := range []string{`aws.regions[0]: "nowhere" is not an AWS Region`, `aws.buckets.accessLogRetentionDays: must be at least 1, is 0`} {
+		if !strings.Contains(out, fault) {
+			t.Errorf("not told: %s in\n%s", fault, out)
+		}
+	}
+}
+
+// TestPinnedPackages: exact versions, and a lock file that names no host.
+func TestPinnedPackages(t *testing.T) {
+	var manifest struct {
+		DevDependencies map[string]string `json:"devDependencies"`
+	}
+	readJSON(t, "package.json", &manifest)
+	for name, version := range manifest.DevDependencies {
+		if strings.ContainsAny(version, "^~*<>x ") {
+			t.Errorf("%s is not pinned: %s", name, version)
+		}
+	}
+	if len(manifest.DevDependencies) == 0 {
+		t.Error("no packages at all")
+	}
+	lock, err := os.ReadFile("package-lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(lock), "://") {
+		t.Error("package-lock.json names a host")
+	}
+}
+
+// TestFeatureFlagsReachTheApp: with the flag for bucket policies off, the log
+// bucket would have an ACL instead, as it does without our context.
+func TestFeatureFlagsReachTheApp(t *testing.T) {
+	flags := *featureFlags()
+	if len(flags) < 50 || flags["@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy"] != true {
+		t.Errorf("%d flags", len(flags))
+	}
+	bucket := readTemplate(t, scenario(t, "seed with 3 regions"), "gco-global").Resources["ModelWeightsAccessLogsBucket"]
+	if text, _ := json.Marshal(bucket); strings.Contains(string(text), "AccessControl") {
+		t.Errorf("the log bucket has an ACL: %s", text)
+	}
+}
