@@ -22,12 +22,14 @@ import (
 // Config is the whole of gco.yaml. Every field has a default, so an empty file
 // is a valid one.
 type Config struct {
-	Project string  `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
-	Server  Server  `json:"server" doc:"The control plane's process."`
-	Timing  Timing  `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
-	Limits  Limits  `json:"limits" doc:"What one user may take of the queue."`
-	Regions Regions `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
-	AWS     AWS     `json:"aws" doc:"What infra/ builds in an AWS account."`
+	Project   string    `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
+	Server    Server    `json:"server" doc:"The control plane's process."`
+	Timing    Timing    `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
+	Limits    Limits    `json:"limits" doc:"What one user may take of the queue."`
+	Policy    Policy    `json:"policy" doc:"Which jobs are admitted. The defaults keep jobs apart from their nodes and clusters."`
+	Placement Placement `json:"placement" doc:"How regions are chosen."`
+	Regions   Regions   `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
+	AWS       AWS       `json:"aws" doc:"What infra/ builds in an AWS account."`
 }
 
 // section is what a top-level type implements when its fields depend on each
@@ -52,10 +54,12 @@ func Default() Config {
 
 func defaultFor(profile Profile) Config {
 	return Config{
-		Project: "gco",
-		Server:  defaultServer(),
-		Limits:  defaultLimits(),
-		AWS:     defaultAWS(profile),
+		Project:   "gco",
+		Server:    defaultServer(),
+		Limits:    defaultLimits(),
+		Policy:    defaultPolicy(),
+		Placement: defaultPlacement(),
+		AWS:       defaultAWS(profile),
 	}
 }
 
