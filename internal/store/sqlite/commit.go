@@ -1,0 +1,134 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// change is a store.Change as it goes into the database.
+type change struct {
+	store.Change
+	event string
+}
+
+// Commit writes each change by itself, if the guard holds.
+func (s *Store) Commit(ctx context.Context, guard *store.Guard, changes []store.Change) ([]error, error) {
+	encoded := make([]change, len(changes))
+	for i := range changes {
+		text, err := json.Marshal(changes[i].Transition)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a transition of job %s: %w", changes[i].Job.ID, err)
+		}
+		encoded[i] = change{changes[i], string(text)}
+	}
+	var errs []error
+	err := s.writer.do(ctx, func(t *tx) error {
+		results := make([]error, len(encoded))
+		if err := t.check(guard); err != nil {
+			return err
+		}
+		for i := range encoded {
+			err := t.change(&encoded[i])
+			if err != nil && !isDecision(err) {
+				return err
+			}
+			results[i] = wrap(err, "changing job %s", encoded[i].Job.ID)
+		}
+		errs = results
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(err, "changing jobs")
+	}
+	return errs, nil
+}
+
+// check returns store.ErrStaleSession if the guard does not hold.
+func (t *tx) check(guard *store.Guard) error {
+	if guard == nil {
+		return nil
+	}
+	region, err := t.region(guard.Region)
+	if err != nil && !isDecision(err) {
+		return err
+	}
+	if err != nil || region.Epoch != guard.Epoch || region.Lease != guard.Lease {
+		return fmt.Errorf("%w: region %s is not in epoch %d with a lease that is %s", store.ErrStaleSession, guard.Region, guard.Epoch, guard.Lease)
+	}
+	return nil
+}
+
+var (
+	stBefore = statement(`SELECT seq, class, version, stage, state, region FROM jobs WHERE id = ?`)
+	stChange = statement(`UPDATE jobs SET stage = ?, state = ?, version = ?, intent = ?, stop_reason = ?, region = ?,
+		attempt = ?, failures = ?, losses = ?, releases = ?, moves = ?, reason = ?, message = ?, exit_code = ?, logs = ?,
+		not_before = ?, deadline_at = ?, placed_at = ?, claimed_at = ?, started_at = ?, finished_at = ?, updated_at = ?,
+		region_lost_at = ?, expires_at = ? WHERE seq = ?`)
+)
+
+// before is what the counters need of a record that changes.
+type before struct {
+	seq, class, version, stage int64
+	state, region              string
+}
+
+// change writes one change, or decides not to.
+func (t *tx) change(c *change) error {
+	var b before
+	found, err := t.row(stBefore, []any{string(c.Job.ID)}, &b.seq, &b.class, &b.version, &b.stage, &b.state, &b.region)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return store.ErrNotFound
+	}
+	j := &c.Job
+	if b.version != j.Version-1 {
+		return fmt.Errorf("%w: it is at version %d, not %d", store.ErrConflict, b.version, j.Version-1)
+	}
+	stage := stageOf(j)
+	if _, err := t.exec(stChange, stage, string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
+		j.Attempt, j.Failures, j.Losses, j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs),
+		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
+		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), instant(j.ExpiresAt()), b.seq); err != nil {
+		return err
+	}
+	if err := t.insertEvent(b.seq, &c.Transition, c.event); err != nil {
+		return err
+	}
+	t.count(countKey{j.Spec.Namespace, b.region, job.State(b.state)}, b.class, -1)
+	t.count(countKey{j.Spec.Namespace, j.Region, j.State}, b.class, 1)
+	if b.stage == stageWaiting && stage != stageWaiting {
+		t.removeWaiting(b.class)
+	}
+	if stage == stageWaiting && b.stage != stageWaiting {
+		t.addWaiting(b.class, rankOf(j.Spec.Priority), j.ID, instant(j.SubmittedAt))
+	}
+	return nil
+}
+
+var (
+	stShip   = statement(`UPDATE jobs SET shipped = ?, shipped_attempt = ? WHERE id = ? AND attempt = ?`)
+	stExists = statement(`SELECT seq FROM jobs WHERE id = ?`)
+)
+
+// SetLogs records where the logs of an attempt are.
+func (s *Store) SetLogs(ctx context.Context, id job.AttemptID, state job.LogState) error {
+	err := s.writer.do(ctx, func(t *tx) error {
+		n, err := t.exec(stShip, string(state), id.Attempt, string(id.Job), id.Attempt)
+		if err != nil || n == 1 {
+			return err
+		}
+		var seq int64
+		found, err := t.row(stExists, []any{string(id.Job)}, &seq)
+		if err == nil && !found {
+			err = store.ErrNotFound
+		}
+		return err
+	})
+	return wrap(err, "recording the logs of job %s", id.Job)
+}

@@ -1,0 +1,137 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+)
+
+const eventColumns = `e.seq, coalesce(j.id, ''), coalesce(e.region, ''), e.number, e.type, e.namespace, e.at, e.data`
+
+var (
+	stEvents = statement(`SELECT ` + eventColumns + ` FROM events e LEFT JOIN jobs j ON j.seq = e.job
+		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`)
+	stJobEvents = statement(`SELECT ` + eventColumns + ` FROM events e CROSS JOIN jobs j ON j.seq = e.job
+		WHERE e.job = (SELECT seq FROM jobs WHERE id = ?) AND e.seq > ? ORDER BY e.number LIMIT ?`)
+	stRegionEvents = statement(`SELECT e.seq, '', e.region, e.number, e.type, e.namespace, e.at, e.data FROM events e
+		WHERE e.region = ? AND e.seq > ? ORDER BY e.number LIMIT ?`)
+	stOldestEvent      = statement(`SELECT coalesce(min(seq), 0) FROM events`)
+	stDropRegionEvents = statement(`DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE region IS NOT NULL AND at < ? ORDER BY at LIMIT ?)`)
+)
+
+// Events returns events after the cursor, and the cursor to go on from.
+func (s *Store) Events(ctx context.Context, query store.EventQuery) ([]store.Event, int64, error) {
+	var found []store.Event
+	next := query.After
+	limit := min(query.Limit, maxRead)
+	err := s.read(ctx, "events", func(r *session) error {
+		// Read first: an event that is committed later comes after it.
+		var last int64
+		if _, err := r.row(stLastEvent, nil, &last); err != nil {
+			return err
+		}
+		records, err := r.events(query)
+		if err != nil {
+			return err
+		}
+		for _, e := range records {
+			if len(found) == limit {
+				return nil
+			}
+			next = e.Cursor
+			if selects(query, e) {
+				found = append(found, e)
+			}
+		}
+		if len(records) < maxRead {
+			next = max(next, last)
+		}
+		return nil
+	})
+	return found, next, err
+}
+
+// events reads up to maxRead records after the cursor, of one subject or all.
+func (s *session) events(query store.EventQuery) ([]store.Event, error) {
+	id, args := stEvents, []any{query.After, maxRead}
+	if name, ok := strings.CutPrefix(query.Subject, store.JobSubject("")); ok {
+		id, args = stJobEvents, []any{name, query.After, maxRead}
+	} else if name, ok := strings.CutPrefix(query.Subject, store.RegionSubject("")); ok {
+		id, args = stRegionEvents, []any{name, query.After, maxRead}
+	} else if query.Subject != "" {
+		return nil, nil
+	}
+	var all []store.Event
+	err := s.each(id, args, func(scan func(...any) error) error {
+		var e store.Event
+		var jobID, region, data string
+		var at any
+		if err := scan(&e.Cursor, &jobID, &region, &e.Number, &e.Type, &e.Namespace, &at, &data); err != nil {
+			return err
+		}
+		e.Subject = store.JobSubject(job.ID(jobID))
+		if region != "" {
+			e.Subject = store.RegionSubject(region)
+		}
+		e.ID = fmt.Sprintf("%s/%d", e.Subject, e.Number)
+		e.At, e.Data = instantOf(at), []byte(data)
+		all = append(all, e)
+		return nil
+	})
+	return all, err
+}
+
+func selects(query store.EventQuery, e store.Event) bool {
+	if len(query.Namespaces) > 0 && !slices.Contains(query.Namespaces, e.Namespace) {
+		return false
+	}
+	return len(query.Types) == 0 || slices.ContainsFunc(query.Types, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return pattern == e.Type || (open && strings.HasPrefix(e.Type, prefix))
+	})
+}
+
+// LastEvent is the cursor of the newest event there ever was.
+func (s *Store) LastEvent(ctx context.Context) (last int64, err error) {
+	err = s.read(ctx, "the newest event", func(r *session) error {
+		_, err := r.row(stLastEvent, nil, &last)
+		return err
+	})
+	return last, err
+}
+
+// OldestEvent is the cursor of the oldest event that is kept.
+func (s *Store) OldestEvent(ctx context.Context) (oldest int64, err error) {
+	err = s.read(ctx, "the oldest event", func(r *session) error {
+		var last int64
+		if _, err := r.row(stLastEvent, nil, &last); err != nil {
+			return err
+		}
+		_, err := r.row(stOldestEvent, nil, &oldest)
+		if oldest == 0 {
+			oldest = last + 1
+		}
+		return err
+	})
+	return oldest, err
+}
+
+// PruneRegionEvents removes events of regions older than the time.
+func (s *Store) PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	var removed int64
+	err := s.writer.do(ctx, func(t *tx) error {
+		n, err := t.exec(stDropRegionEvents, instant(before), limit)
+		removed = n
+		t.forgotten = true
+		return err
+	})
+	if err != nil {
+		return 0, wrap(err, "removing old events of regions")
+	}
+	return int(removed), nil
+}

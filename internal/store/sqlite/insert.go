@@ -1,0 +1,263 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// insertStep is how many submissions share a turn of the writer.
+const insertStep = 100
+
+// submission is a store.Submission as it goes into the database. It shares no
+// memory with the caller's that the caller could change: the writer may still
+// be at work when a cancelled call has returned.
+type submission struct {
+	job                              job.Job
+	transition                       job.Transition
+	key                              *store.IdempotencyKey
+	maxQueued                        int64
+	manifest                         string
+	spec, event, demand, constraints string
+}
+
+func encodeSubmission(s *store.Submission) (*submission, error) {
+	e := &submission{job: s.Job, transition: s.Transition, maxQueued: s.MaxQueued, manifest: string(s.Manifest)}
+	if s.Key != nil {
+		key := *s.Key
+		e.key = &key
+	}
+	for _, part := range []struct {
+		into  *string
+		value any
+	}{
+		{&e.spec, &s.Job.Spec},
+		{&e.event, &s.Transition},
+		{&e.demand, &s.Demand},
+		{&e.constraints, &s.Job.Spec.Placement},
+	} {
+		text, err := json.Marshal(part.value)
+		if err != nil {
+			return nil, fmt.Errorf("encoding job %s: %w", s.Job.ID, err)
+		}
+		*part.into = string(text)
+	}
+	return e, nil
+}
+
+// Insert writes each submission by itself.
+func (s *Store) Insert(ctx context.Context, submissions []store.Submission) ([]store.Inserted, error) {
+	if len(submissions) == 0 {
+		return nil, ctx.Err()
+	}
+	var runs []func(*tx) error
+	answers := make([][]store.Inserted, (len(submissions)+insertStep-1)/insertStep)
+	for step := range answers {
+		begin := step * insertStep
+		encoded := make([]*submission, 0, insertStep)
+		for i := begin; i < min(begin+insertStep, len(submissions)); i++ {
+			e, err := encodeSubmission(&submissions[i])
+			if err != nil {
+				return nil, err
+			}
+			encoded = append(encoded, e)
+		}
+		runs = append(runs, func(t *tx) (err error) {
+			answers[step], err = t.insertAll(encoded)
+			return err
+		})
+	}
+	errs := s.writer.doAll(ctx, runs)
+	all := make([]store.Inserted, 0, len(submissions))
+	failed := 0
+	for step, err := range errs {
+		if err == nil {
+			all = append(all, answers[step]...)
+			continue
+		}
+		failed++
+		for i := step * insertStep; i < min((step+1)*insertStep, len(submissions)); i++ {
+			all = append(all, store.Inserted{Err: wrap(err, "inserting job %s", submissions[i].Job.ID)})
+		}
+	}
+	if failed == len(errs) {
+		return nil, wrap(errs[0], "inserting jobs")
+	}
+	return all, nil
+}
+
+func (t *tx) insertAll(submissions []*submission) ([]store.Inserted, error) {
+	answers := make([]store.Inserted, len(submissions))
+	for i, s := range submissions {
+		inserted, err := t.insert(s)
+		if err != nil && !isDecision(err) {
+			return nil, err
+		}
+		inserted.Err = wrap(err, "inserting job %s", s.job.ID)
+		answers[i] = inserted
+	}
+	return answers, nil
+}
+
+var (
+	stInsertKey = statement(`INSERT INTO keys (identity, namespace, key, hash, job, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	stDropKey   = statement(`DELETE FROM keys WHERE identity = ? AND namespace = ? AND key = ?`)
+	stKey       = statement(`SELECT hash, coalesce(job, 0), coalesce(record, '') FROM keys WHERE identity = ? AND namespace = ? AND key = ?`)
+	stInsertJob = statement(`INSERT INTO jobs (seq, id, namespace, class, rank, stage, state, version, intent, stop_reason,
+		region, attempt, failures, losses, releases, moves, reason, message, exit_code, logs, submitted_at, not_before,
+		deadline_at, placed_at, claimed_at, started_at, finished_at, updated_at, region_lost_at, expires_at, spec)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	stInsertSubmission = statement(`INSERT INTO submissions (job, manifest, identity, namespace, key) VALUES (?, ?, ?, ?, ?)`)
+	stInsertEvent      = statement(`INSERT INTO events (seq, job, number, type, namespace, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)`)
+)
+
+// insert writes one submission, or decides not to.
+func (t *tx) insert(s *submission) (store.Inserted, error) {
+	namespace := s.job.Spec.Namespace
+	full := s.maxQueued > 0 && t.known.queued[namespace]+t.queued[namespace] >= s.maxQueued
+	if s.key != nil {
+		if made, found, err := t.claimKey(s, full); err != nil || found {
+			return made, err
+		}
+	}
+	if full {
+		return store.Inserted{}, fmt.Errorf("%w: namespace %s may have %d jobs waiting", store.ErrNamespaceFull, namespace, s.maxQueued)
+	}
+	class, err := t.class(s)
+	if err != nil {
+		return store.Inserted{}, err
+	}
+	seq := t.lastJob + 1
+	inserted, err := t.insertJob(seq, class, &s.job, s.spec)
+	if err != nil {
+		return store.Inserted{}, err
+	}
+	if !inserted {
+		if s.key != nil {
+			if _, err := t.exec(stDropKey, s.key.Identity, s.key.Namespace, s.key.Key); err != nil {
+				return store.Inserted{}, err
+			}
+		}
+		return store.Inserted{}, fmt.Errorf("%w: there is such a job", store.ErrConflict)
+	}
+	if err := t.insertRest(seq, s); err != nil {
+		return store.Inserted{}, err
+	}
+	t.lastJob = seq
+	t.references[class]++
+	t.count(countKey{namespace, s.job.Region, s.job.State}, class, 1)
+	if stageOf(&s.job) == stageWaiting {
+		t.addWaiting(class, rankOf(s.job.Spec.Priority), s.job.ID, instant(s.job.SubmittedAt))
+	}
+	return store.Inserted{Job: s.job, Created: true}, nil
+}
+
+// claimKey takes the submission's key, or finds what it made before. It takes
+// nothing when the namespace is full.
+func (t *tx) claimKey(s *submission, full bool) (store.Inserted, bool, error) {
+	k := s.key
+	if !full {
+		taken, err := t.exec(stInsertKey, k.Identity, k.Namespace, k.Key, k.BodyHash, t.lastJob+1, instant(s.job.SubmittedAt))
+		if err != nil || taken == 1 {
+			return store.Inserted{}, false, err
+		}
+	}
+	var hash, record string
+	var seq int64
+	found, err := t.row(stKey, []any{k.Identity, k.Namespace, k.Key}, &hash, &seq, &record)
+	if err != nil || !found {
+		return store.Inserted{}, false, err
+	}
+	if hash != k.BodyHash {
+		return store.Inserted{}, true, store.ErrKeyReused
+	}
+	if record != "" {
+		var j job.Job
+		err := json.Unmarshal([]byte(record), &j)
+		return store.Inserted{Job: j}, true, err
+	}
+	made, err := t.jobs(stJobBySeq, seq)
+	if err == nil && len(made) == 0 {
+		err = fmt.Errorf("the key of %s leads to no job", k.Identity)
+	}
+	if err != nil {
+		return store.Inserted{}, true, err
+	}
+	return store.Inserted{Job: made[0]}, true, nil
+}
+
+func (t *tx) insertJob(seq, class int64, j *job.Job, spec string) (bool, error) {
+	n, err := t.exec(stInsertJob, seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority), stageOf(j),
+		string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region, j.Attempt, j.Failures, j.Losses,
+		j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs), instant(j.SubmittedAt),
+		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
+		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), instant(j.ExpiresAt()), spec)
+	return n == 1, err
+}
+
+func exitCode(j *job.Job) any {
+	if j.ExitCode == nil {
+		return nil
+	}
+	return *j.ExitCode
+}
+
+// insertRest writes what hangs on a new job.
+func (t *tx) insertRest(seq int64, s *submission) error {
+	var identity, namespace, key any
+	if s.key != nil {
+		identity, namespace, key = s.key.Identity, s.key.Namespace, s.key.Key
+	}
+	if _, err := t.exec(stInsertSubmission, seq, s.manifest, identity, namespace, key); err != nil {
+		return err
+	}
+	return t.insertEvent(seq, &s.transition, s.event)
+}
+
+func (t *tx) insertEvent(seq int64, tr *job.Transition, data string) error {
+	if _, err := t.exec(stInsertEvent, t.lastEvent+1, seq, tr.Number, tr.Type, tr.Namespace, instant(tr.At), data); err != nil {
+		return err
+	}
+	t.lastEvent++
+	t.pass(*tr)
+	return nil
+}
+
+var (
+	stClassSeq    = statement(`SELECT seq FROM classes WHERE class = ?`)
+	stInsertClass = statement(`INSERT INTO classes (class, demand, constraints, jobs) VALUES (?, ?, ?, 0) RETURNING seq`)
+)
+
+// class returns the number of the submission's class, and makes the class if
+// it is new.
+func (t *tx) class(s *submission) (int64, error) {
+	name := s.job.Spec.Class
+	seq, found, err := t.classSeq(name)
+	if err != nil || found {
+		return seq, err
+	}
+	if _, err := t.row(stInsertClass, []any{string(name), s.demand, s.constraints}, &seq); err != nil {
+		return 0, err
+	}
+	t.classes[name] = seq
+	return seq, nil
+}
+
+func (t *tx) classSeq(name capacity.Class) (int64, bool, error) {
+	if seq, ok := t.known.classes[name]; ok {
+		return seq, true, nil
+	}
+	if seq, ok := t.classes[name]; ok {
+		return seq, true, nil
+	}
+	var seq int64
+	found, err := t.row(stClassSeq, []any{string(name)}, &seq)
+	if found {
+		t.classes[name] = seq
+	}
+	return seq, found, err
+}

@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// maxRead is how many records one query looks at.
+const maxRead = 1000
+
+// List returns one page of the jobs that a query selects, newest first.
+func (s *Store) List(ctx context.Context, query store.ListQuery) (store.Page, error) {
+	var page store.Page
+	err := s.read(ctx, "jobs", func(r *session) (err error) {
+		page, err = r.list(query)
+		return err
+	})
+	return page, err
+}
+
+// maxMerged is how many namespaces are merged from their own indexes; for more
+// it is better to walk all jobs.
+const maxMerged = 100
+
+// list walks the namespaces' indexes (or that of all jobs) from the newest
+// down, and keeps what the other filters let through.
+func (s *session) list(query store.ListQuery) (store.Page, error) {
+	var page store.Page
+	if query.Limit <= 0 {
+		return page, nil
+	}
+	text, args := listStatement(query)
+	read := 0
+	row := newRecordScan()
+	err := s.eachOf(text, args, func(scan func(...any) error) error {
+		if len(page.Jobs) == query.Limit {
+			page.More = true
+			return nil
+		}
+		if err := scan(row.into[:]...); err != nil {
+			return err
+		}
+		read++
+		page.Next = job.ID(row.text(0))
+		page.More = read == maxRead
+		if !row.mayMatch(query) {
+			return nil
+		}
+		j, err := row.job()
+		if err == nil && matches(j, query) {
+			page.Jobs = append(page.Jobs, j)
+		}
+		return err
+	})
+	if !page.More {
+		page.Next = ""
+	}
+	return page, err
+}
+
+// listStatement selects the candidates. Without a filter that rejects records,
+// one more than a page tells whether there is another.
+func listStatement(query store.ListQuery) (string, []any) {
+	limit := maxRead
+	if len(query.States) == 0 && query.Region == "" && len(query.Labels) == 0 && len(query.Namespaces) <= maxMerged {
+		limit = min(maxRead, query.Limit+1)
+	}
+	before := cmp.Or(string(query.Before), "\U0010ffff")
+	if len(query.Namespaces) == 0 || len(query.Namespaces) > maxMerged {
+		return `SELECT ` + recordColumns + ` FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?`, []any{before, limit}
+	}
+	var selects []string
+	var args []any
+	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(query.Namespaces))) {
+		selects = append(selects, `SELECT `+recordColumns+` FROM jobs WHERE namespace = ? AND id < ?`)
+		args = append(args, namespace, before)
+	}
+	return strings.Join(selects, " UNION ALL ") + ` ORDER BY id DESC LIMIT ?`, append(args, limit)
+}
+
+// mayMatch tests the filters that need no decoding.
+func (r *recordScan) mayMatch(query store.ListQuery) bool {
+	return (len(query.States) == 0 || slices.Contains(query.States, job.State(r.text(1)))) &&
+		(query.Region == "" || r.text(5) == query.Region)
+}
+
+func matches(j job.Job, query store.ListQuery) bool {
+	if len(query.Namespaces) > 0 && !slices.Contains(query.Namespaces, j.Spec.Namespace) {
+		return false
+	}
+	for key, value := range query.Labels {
+		if got, ok := j.Spec.Labels[key]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,32 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lockFile keeps a second process off the database: SQLite itself would let it
+// in, and two writers would each trust counters of their own. The kernel drops
+// the lock when the process dies, however it dies. The file is never removed,
+// since a new one could be locked while the old one still is.
+type lockFile struct{ file *os.File }
+
+func takeLock(path string) (*lockFile, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: another server holds %s; stop it first, or give this one a database of its own", ErrInUse, path)
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return &lockFile{file}, nil
+}
+
+// release closes the file, which gives the lock back.
+func (l *lockFile) release() error { return l.file.Close() }
