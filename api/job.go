@@ -155,6 +155,8 @@ type Decision struct {
 	Rejections []Rejection `json:"rejections"`
 	// Reserved says that capacity is being held for this job.
 	Reserved bool `json:"reserved,omitempty"`
+	// Omitted counts the regions of a large fleet that are in neither list.
+	Omitted int `json:"omitted,omitempty"`
 }
 
 // Candidate is a region that would do, with its score from 0 to 1.
