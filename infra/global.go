@@ -57,7 +57,7 @@ type table struct {
 func NewGlobalStack(scope constructs.Construct, id string, conf config.Config) *GlobalStack {
 	s := &GlobalStack{
 		Stack: awscdk.NewStack(scope, &id, &awscdk.StackProps{
-			Env:                   &awscdk.Environment{Region: &conf.AWS.Region},
+			Env:                   &awscdk.Environment{Region: optional(conf.AWS.Region)},
 			TerminationProtection: jsii.Bool(conf.AWS.Removal == config.RemovalRetain),
 		}),
 		project:        conf.Project,

@@ -281,7 +281,7 @@ func TestProductionTemplate(t *testing.T) {
 	}
 
 	want := fill(t, seedTable, seedCase{
-		Project: "gco", Accelerator: "gco-accelerator", Home: "us-west-2",
+		Project: "gco", Accelerator: "gco-accelerator", Home: "us-west-2", Partition: "aws",
 		Path: "/api/v1/health", Interval: 30, Days: 90, Regions: []regionTitle{{"us-east-1", "Useast1"}},
 	})
 	resources := want["Resources"].(map[string]any)

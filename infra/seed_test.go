@@ -78,7 +78,7 @@ Resources:
     EnableKeyRotation: true
     KeyPolicy:
       Version: '2012-10-17'
-      Statement: [{Effect: Allow, Action: 'kms:*', Resource: '*', Principal: {AWS: 'arn:aws:iam::${AWS::AccountId}:root'}}]
+      Statement: [{Effect: Allow, Action: 'kms:*', Resource: '*', Principal: {AWS: 'arn:{{.Partition}}:iam::${AWS::AccountId}:root'}}]
  ModelWeightsAccessLogsBucket:
   Type: AWS::S3::Bucket
   DeletionPolicy: Delete
@@ -222,9 +222,11 @@ Outputs:
 // seedCase is what the seed's table is filled with. Titles are spelled out: to
 // derive them here would be to test a rule against itself.
 type seedCase struct {
-	Project, Accelerator, Home, Vault, Path string
-	Interval, Days                          int
-	Regions                                 []regionTitle
+	Project, Accelerator, Vault, Path string
+	// Home and Partition are known at synthesis only if the Region is.
+	Home, Partition string
+	Interval, Days  int
+	Regions         []regionTitle
 }
 
 type regionTitle struct{ Name, Title string }
@@ -232,17 +234,17 @@ type regionTitle struct{ Name, Title string }
 func TestSeedTemplate(t *testing.T) {
 	for name, want := range map[string]seedCase{
 		"seed with 3 regions": {
-			Project: "gco", Accelerator: "gco-accelerator", Home: "us-west-2", Vault: "gcoglobalDynamoDBBackupVault168F6567",
+			Project: "gco", Accelerator: "gco-accelerator", Home: "${AWS::Region}", Partition: "${AWS::Partition}", Vault: "gcoglobalDynamoDBBackupVault168F6567",
 			Path: "/api/v1/health", Interval: 30, Days: 90,
 			Regions: []regionTitle{{"us-east-1", "Useast1"}, {"us-west-2", "Uswest2"}, {"eu-west-1", "Euwest1"}},
 		},
 		"seed with 1 region and other names": {
-			Project: "Acme-2", Accelerator: "acme-front", Home: "eu-central-1", Vault: "Acme2globalDynamoDBBackupVault83D4951D",
+			Project: "Acme-2", Accelerator: "acme-front", Home: "eu-central-1", Partition: "aws", Vault: "Acme2globalDynamoDBBackupVault83D4951D",
 			Path: "/ready?deep=1", Interval: 10, Days: 7,
 			Regions: []regionTitle{{"ap-southeast-2", "Apsoutheast2"}},
 		},
 		"seed with 10 regions": {
-			Project: "gco", Accelerator: "gco-accelerator", Home: "us-west-2", Vault: "gcoglobalDynamoDBBackupVault168F6567",
+			Project: "gco", Accelerator: "gco-accelerator", Home: "${AWS::Region}", Partition: "${AWS::Partition}", Vault: "gcoglobalDynamoDBBackupVault168F6567",
 			Path: "/api/v1/health", Interval: 30, Days: 90,
 			Regions: []regionTitle{
 				{"us-east-1", "Useast1"}, {"us-east-2", "Useast2"}, {"us-west-1", "Uswest1"}, {"us-west-2", "Uswest2"},

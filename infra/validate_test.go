@@ -2,6 +2,7 @@ package infra
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -39,7 +40,7 @@ type validation struct {
 }
 
 // validate runs the offline validator on templates, given with the Region each
-// one is for. One process for all of them: it takes seconds to start.
+// one is for, empty for any. One process for all of them: it takes seconds to start.
 func validate(t *testing.T, regions map[string]string) map[string]validation {
 	t.Helper()
 	if _, err := os.Stat("node_modules/@aws/cloudformation-validate"); err != nil {
@@ -47,7 +48,7 @@ func validate(t *testing.T, regions map[string]string) map[string]validation {
 	}
 	args := []string{"validate.mjs"}
 	for _, path := range slices.Sorted(maps.Keys(regions)) {
-		args = append(args, path, regions[path])
+		args = append(args, path, cmp.Or(regions[path], "us-east-1"))
 	}
 	var stderr bytes.Buffer
 	command := exec.Command("node", args...)

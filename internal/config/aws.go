@@ -34,7 +34,7 @@ const (
 // its price, in docs/aws-costs.md.
 type AWS struct {
 	Profile     Profile           `json:"profile" doc:"The set of defaults for this section." enum:"production,seed"`
-	Region      string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack."`
+	Region      string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack. Empty, the default of profile seed: the Region that the AWS credentials of the deployment name."`
 	Regions     []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true"`
 	Accelerator Accelerator       `json:"accelerator" doc:"The front door."`
 	Endpoints   []Endpoint        `json:"endpoints" doc:"Load balancers that are members of their Region's endpoint group. A Region without one gets no traffic." maxItems:"420"`
@@ -124,6 +124,7 @@ func defaultAWS(profile Profile) AWS {
 		Removal: RemovalRetain,
 	}
 	if seed {
+		aws.Region = ""
 		aws.Backup.Role = BackupRoleManaged
 		aws.Removal = RemovalDestroy
 	}
@@ -133,7 +134,11 @@ func defaultAWS(profile Profile) AWS {
 var loadBalancerARN = regexp.MustCompile(`^arn:aws:elasticloadbalancing:([a-z0-9-]+):\d{12}:loadbalancer/(app|net)/[A-Za-z0-9-]+/[0-9a-f]+$`)
 
 func (a AWS) validate(path string) []Fault {
-	faults := checkRegion(path+".region", a.Region)
+	var faults []Fault
+	if a.Region != "" || a.Tables.Global {
+		// A global table lists its home Region among its replicas.
+		faults = checkRegion(path+".region", a.Region)
+	}
 	for i, region := range a.Regions {
 		faults = append(faults, checkRegion(fmt.Sprintf("%s.regions[%d]", path, i), region)...)
 	}

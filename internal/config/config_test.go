@@ -62,7 +62,7 @@ func TestProfilesDiffer(t *testing.T) {
 		!p.Tables.Global || p.Backup.Role != BackupRoleScoped || !p.Alarms.Enabled {
 		t.Errorf("production is not safe: %+v", p)
 	}
-	if s := seed.AWS; s.Removal != RemovalDestroy || !s.Buckets.EmptyOnDelete || s.Tables.DeletionProtection ||
+	if s := seed.AWS; s.Region != "" || s.Removal != RemovalDestroy || !s.Buckets.EmptyOnDelete || s.Tables.DeletionProtection ||
 		s.Tables.Global || s.Backup.Role != BackupRoleManaged || s.Alarms.Enabled {
 		t.Errorf("seed is not the seed: %+v", s)
 	}
@@ -157,6 +157,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		"two documents":      {"project: a\n---\nproject: b", []string{`one YAML document expected, found another after it`}},
 		"not YAML":           {"project: [", []string{`not YAML: line 1: did not find expected node content`}},
 		"scalar document":    {"hello", []string{`a mapping expected, found "hello"`}},
+		"no home":            {"aws: {region: ''}", []string{`aws.region: must not be empty`}},
 		"replica at home":    {"aws: {region: us-east-1, tables: {replicas: [us-east-1]}}", []string{`aws.tables.replicas[0]: us-east-1 is the home Region, which always has the table`}},
 		"replica not global": {"aws: {tables: {global: false, replicas: [us-east-1]}}", []string{`aws.tables.replicas: needs aws.tables.global: true`}},
 		"emptying kept":      {"aws: {buckets: {emptyOnDelete: true}}", []string{`aws.buckets.emptyOnDelete: needs aws.removal: destroy; a retained bucket is not emptied`}},
