@@ -21,6 +21,8 @@ var (
 	ErrNotFound = errors.New("no such attempt")
 	// ErrLocked: another agent drives this runtime.
 	ErrLocked = errors.New("another agent drives this runtime")
+	// ErrFenced: nothing may start before the next Renew.
+	ErrFenced = errors.New("fenced: nothing may start before the lease is renewed")
 )
 
 // Rejected says that the runtime will never apply this attempt as it is. The
@@ -140,7 +142,9 @@ type Runtime interface {
 	Cluster() string
 	// Apply makes the runtime hold the attempt. It returns as soon as that is
 	// durable; what happens next shows in List. Applying what is already held
-	// does nothing, whatever phase it is in. *Rejected means never.
+	// does nothing, whatever phase it is in. *Rejected means never; ErrFenced,
+	// not before the next Renew: there was none yet, its time has passed, or
+	// Fence came after it.
 	Apply(ctx context.Context, attempt Attempt) error
 	// Stop asks for the end of an attempt and returns at once; List shows
 	// PhaseStopped when nothing of it runs any more. One that has already
