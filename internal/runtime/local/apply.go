@@ -1,0 +1,173 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/local/attempt"
+	"github.com/gco-project/gco/internal/runtime/local/process"
+)
+
+// Apply writes the attempt down and starts its supervisor:
+//
+//  1. it is compiled to a plan, and its pods are given room on the nodes;
+//  2. its directory is made under another name and synced;
+//  3. the directory is renamed: from here on the attempt is held;
+//  4. a supervisor is started. If this process dies before, its successor
+//     starts one, unless the lease has passed.
+func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
+	if r.isHeld(a.ID) {
+		_, err := r.find(ctx, a.ID)
+		return err
+	}
+	if _, err := attempt.ParseName(attempt.Name(a.ID)); err != nil {
+		return &runtime.Rejected{Reason: "InvalidName", Message: err.Error()}
+	}
+	plan, pod, err := compile(a, r.options)
+	if err != nil {
+		return err
+	}
+	h, mine, err := r.reserve(a, plan, pod)
+	if err != nil {
+		return err
+	}
+	if !mine {
+		_, err := r.find(ctx, a.ID)
+		return err
+	}
+	err = r.write(h)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		h.err = err
+		delete(r.held, h.id)
+		r.nodes.release(h.slots, h.record.Plan.Requests)
+		close(h.made)
+		r.signal()
+		return fmt.Errorf("holding attempt %s: %w", attempt.Name(a.ID), err)
+	}
+	close(h.made)
+	r.signal()
+	if r.closed {
+		return nil
+	}
+	if err := r.start(h); err != nil {
+		return r.releaseUnstarted(h, err)
+	}
+	return nil
+}
+
+func (r *Runtime) isHeld(id job.AttemptID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held[id] != nil
+}
+
+// reserve gives the attempt room on the nodes. mine is false where another
+// call holds it or is about to.
+func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod) (h *held, mine bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, false, os.ErrClosed
+	}
+	if h := r.held[a.ID]; h != nil {
+		return h, false, nil
+	}
+	if !r.lease.Allows(r.lease.Fences, r.boot, process.Now()) {
+		return nil, false, runtime.ErrFenced
+	}
+	slots, failure := r.nodes.take(pod, plan.Parallelism)
+	if failure != nil {
+		return nil, false, r.nodes.noRoom(pod.Requests, plan.Parallelism, *failure)
+	}
+	plan.Slots, plan.Requests = slots, pod.Requests
+	h = &held{id: a.ID, dir: r.region.Dir(a.ID), made: make(chan struct{}), slots: slots}
+	h.status.Phase = runtime.PhaseApplied
+	h.record = attempt.Record{
+		ID: a.ID, Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
+		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.options.Clock.Now(),
+		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job),
+		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan,
+	}
+	r.held[a.ID] = h
+	return h, true, nil
+}
+
+// write makes the attempt durable.
+func (r *Runtime) write(h *held) (err error) {
+	fresh := attempt.Dir(filepath.Join(r.region.Attempts(), ".new-"+attempt.Name(h.id)))
+	defer func() {
+		if err != nil && !errors.Is(err, errCrash) {
+			err = errors.Join(err, removeAll(string(fresh)), removeAll(string(h.dir)))
+		}
+	}()
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"checkpoint", func() error { return os.MkdirAll(h.record.Checkpoint, 0o700) }},
+		{"directory", func() error { return os.Mkdir(string(fresh), 0o700) }},
+		{"record", func() error { return fresh.Make(h.record) }},
+		{"event", func() error { return attempt.AppendEvent(fresh, h.scheduled()) }},
+		{"sync", func() error { return attempt.SyncDir(string(fresh)) }},
+		{"rename", func() error { return os.Rename(string(fresh), string(h.dir)) }},
+		{"hold", func() error { return attempt.SyncDir(r.region.Attempts()) }},
+	}
+	for _, step := range steps {
+		if err := r.crash("before " + step.name); err != nil {
+			return err
+		}
+		if err := step.do(); err != nil {
+			return err
+		}
+	}
+	return r.crash("after hold")
+}
+
+// errCrash makes Apply stop where it is, as a crash would.
+var errCrash = errors.New("crashed on request of a test")
+
+func (r *Runtime) crash(step string) error {
+	if r.fault == nil {
+		return nil
+	}
+	return r.fault(step)
+}
+
+func (h *held) scheduled() runtime.ClusterEvent {
+	var nodes []string
+	for _, slot := range h.record.Plan.Slots {
+		if !slices.Contains(nodes, slot.Node) {
+			nodes = append(nodes, slot.Node)
+		}
+	}
+	return runtime.ClusterEvent{
+		At: h.record.AppliedAt, Reason: "Scheduled", Object: "job/" + h.record.Name,
+		Message: fmt.Sprintf("%d pod(s) at a time on %s", len(h.record.Plan.Slots), strings.Join(nodes, ", ")),
+	}
+}
+
+// releaseUnstarted gives back an attempt whose supervisor could not be
+// started; r.mu must be held, or nobody else know of the attempt yet.
+func (r *Runtime) releaseUnstarted(h *held, cause error) error {
+	status := attempt.Status{
+		Phase: runtime.PhaseReleased, Reason: "SupervisorFailed", Message: cause.Error(),
+		Boot: r.boot, FinishedAt: r.options.Clock.Now(),
+	}
+	if err := status.Save(h.dir); err != nil {
+		return err
+	}
+	r.observe(h, status)
+	return nil
+}

@@ -1,0 +1,102 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/local/attempt"
+)
+
+// Stop asks for the end of an attempt. The request is a file, so it holds
+// whoever dies next.
+func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
+	h, err := r.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h.status.Phase.Terminal() {
+		return nil
+	}
+	if err := attempt.WriteDurably(h.dir.Stop(), nil); err != nil {
+		return fmt.Errorf("asking attempt %s to stop: %w", attempt.Name(id), err)
+	}
+	r.poke(h)
+	return nil
+}
+
+// find returns an attempt that is held, waiting for one that is being made.
+func (r *Runtime) find(ctx context.Context, id job.AttemptID) (*held, error) {
+	r.mu.Lock()
+	h := r.held[id]
+	r.mu.Unlock()
+	if h == nil {
+		return nil, runtime.ErrNotFound
+	}
+	select {
+	case <-h.made:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if h.err != nil {
+		return nil, runtime.ErrNotFound
+	}
+	return h, nil
+}
+
+// Forget removes what is left of an attempt that has ended, but for the job's
+// checkpoints.
+func (r *Runtime) Forget(ctx context.Context, id job.AttemptID) error {
+	h, err := r.find(ctx, id)
+	if errors.Is(err, runtime.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	if !h.status.Phase.Terminal() {
+		phase := h.status.Phase
+		r.mu.Unlock()
+		return fmt.Errorf("forgetting attempt %s: it is %s; stop it first", attempt.Name(id), phase)
+	}
+	// One rename ends it; what follows is cleaning up.
+	gone := filepath.Join(r.region.Attempts(), ".old-"+attempt.Name(id))
+	if err := os.Rename(string(h.dir), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.mu.Unlock()
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+	}
+	delete(r.held, id)
+	r.signal()
+	r.mu.Unlock()
+	if err := os.Remove(r.region.Status(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+	}
+	if err := removeAll(gone); err != nil {
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+	}
+	return nil
+}
+
+// removeAll removes a tree also where a job took the write permission from
+// its own directories.
+func removeAll(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
+		if entry != nil && entry.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(path)
+}

@@ -1,0 +1,246 @@
+package supervise
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/local/attempt"
+	"github.com/gco-project/gco/internal/runtime/local/process"
+)
+
+// task is one run of a container: its first process, what that leaves behind,
+// and its output.
+type task struct {
+	container *container
+	leader    process.Process
+	marker    string
+	exit      process.Exit
+	exited    bool
+	// alone: nothing that the leader started is left.
+	alone   bool
+	drained bool
+}
+
+// settled says that the run is over in every respect.
+func (t *task) settled() bool { return t.exited && t.alone && t.drained }
+
+// start runs a container: a process in a session of its own.
+func (s *supervisor) start(p *pod, c *container) error {
+	environment := s.environment(p, c)
+	home := s.dir.Pod(p.name)
+	if err := makeScratch(home, p.template.Volumes); err != nil {
+		return fmt.Errorf("making the scratch directory: %w", err)
+	}
+	workingDir := home
+	if c.template.WorkingDir != "" {
+		workingDir = c.template.WorkingDir
+		if !filepath.IsAbs(workingDir) {
+			workingDir = filepath.Join(home, workingDir)
+			if err := os.MkdirAll(workingDir, 0o700); err != nil {
+				return fmt.Errorf("making the working directory: %w", err)
+			}
+		}
+	}
+	command := environment.expandAll(c.template.Command)
+	path, err := lookPath(command[0], environment.value("PATH"), workingDir)
+	if err != nil {
+		return err
+	}
+	output, err := openLog(s.dir.Log(p.name, c.template.Name), s.record.LogLimit)
+	if err != nil {
+		return err
+	}
+	pid, err := s.fork(path, command, workingDir, environment.list(), output)
+	if err != nil {
+		return err
+	}
+	marker, value := attempt.ContainerMarker(s.record.Token, p.name, c.template.Name)
+	t := &task{container: c, marker: marker + "=" + value}
+	t.leader.PID = pid
+	if entry, err := process.Look(pid); err == nil {
+		t.leader = entry.Process
+	}
+	s.tasks[pid] = t
+	s.childless = false
+	go func() {
+		output.copy()
+		s.drained <- t
+	}()
+	return nil
+}
+
+func (s *supervisor) fork(path string, command []string, dir string, env []string, output *logFile) (int, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, errors.Join(err, output.abandon())
+	}
+	defer null.Close()
+	attributes := &syscall.ProcAttr{
+		Dir: dir, Env: env, Sys: process.Attributes(),
+		Files: []uintptr{null.Fd(), output.writer(), output.writer()},
+	}
+	pid, err := syscall.ForkExec(path, command, attributes)
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("starting %s: %w", path, err), output.abandon())
+	}
+	return pid, output.closeWriter()
+}
+
+func makeScratch(home string, volumes []string) error {
+	for _, dir := range append([]string{"tmp"}, volumes...) {
+		if dir != "tmp" {
+			dir = filepath.Join("volumes", dir)
+		}
+		if err := os.MkdirAll(filepath.Join(home, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookPath finds a command as execvp(3) does, with the container's PATH and
+// working directory.
+func lookPath(name, path, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, candidate := range filepath.SplitList(path) {
+		candidate = filepath.Join(candidate, name)
+		if !filepath.IsAbs(candidate) {
+			candidate = filepath.Join(dir, candidate)
+		}
+		if info, err := os.Stat(candidate); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return candidate, nil
+		}
+	}
+	return "", fmt.Errorf("command %q is not in PATH (%s); no image is pulled, so it must be installed on this host", name, path)
+}
+
+// reap takes notice of children that have ended. What is left of a leader's
+// group dies while its number still belongs to it.
+func (s *supervisor) reap() {
+	for {
+		exit, ended, childless, err := process.Reap(func(pid int) {
+			if s.tasks[pid] == nil {
+				return
+			}
+			if err := process.SignalGroup(pid, syscall.SIGKILL); err != nil {
+				s.log.Error("killing a process group", "group", pid, "error", err)
+			}
+		})
+		if err != nil {
+			s.log.Error("reaping", "error", err)
+			return
+		}
+		s.childless = childless
+		if !ended {
+			return
+		}
+		if t := s.tasks[exit.PID]; t != nil {
+			t.exit, t.exited = exit, true
+		}
+	}
+}
+
+// settle tells the controller of the runs that are over.
+func (s *supervisor) settle() {
+	s.leaveAlone()
+	for pid, t := range s.tasks {
+		if t.settled() {
+			delete(s.tasks, pid)
+			s.job.exited(t.container, t.exit.Code, time.Now())
+		}
+	}
+}
+
+// leaveAlone kills what ended leaders left behind: like a container, a run
+// ends with its first process.
+func (s *supervisor) leaveAlone() {
+	var left []*task
+	for _, t := range s.tasks {
+		if t.exited && !t.alone {
+			left = append(left, t)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	var below []process.Entry
+	if !s.childless {
+		table, err := process.Table()
+		if err != nil {
+			s.log.Error("looking for what a container left behind", "error", err)
+			return
+		}
+		below = process.Below(table, s.self.PID)
+	}
+	for _, t := range left {
+		t.alone = s.killLeft(t, below)
+	}
+}
+
+func (s *supervisor) killLeft(t *task, below []process.Entry) (none bool) {
+	none = true
+	for _, entry := range below {
+		if entry.Zombie || !t.owns(entry) {
+			continue
+		}
+		none = false
+		if err := entry.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrGone) {
+			s.log.Error("killing what a container left behind", "error", err)
+		}
+	}
+	return none
+}
+
+func (t *task) owns(entry process.Entry) bool {
+	return entry.Session == t.leader.PID || entry.Group == t.leader.PID ||
+		slices.Contains(process.Environment(entry.PID), t.marker)
+}
+
+// terminate asks the processes of a container to end.
+func (s *supervisor) terminate(c *container) { s.signal(c, syscall.SIGTERM) }
+
+// destroy ends the processes of a container.
+func (s *supervisor) destroy(c *container) { s.signal(c, syscall.SIGKILL) }
+
+func (s *supervisor) signal(c *container, signal syscall.Signal) {
+	for pid, t := range s.tasks {
+		if t.container != c || t.exited {
+			continue
+		}
+		if err := process.SignalGroup(pid, signal); err != nil {
+			s.log.Error("signalling a container", "signal", signal, "error", err)
+		}
+	}
+}
+
+func (s *supervisor) event(warning bool, reason, object, message string) {
+	err := attempt.AppendEvent(s.dir, runtime.ClusterEvent{
+		At: time.Now(), Warning: warning, Reason: reason, Object: object, Message: message,
+	})
+	if err != nil {
+		s.log.Error("writing an event", "error", err)
+	}
+}
+
+// randomSuffix is five characters of those that Kubernetes puts into names.
+func randomSuffix() string {
+	const letters = "bcdfghjklmnpqrstvwxz2456789"
+	var random [5]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		panic("supervise: the system has no randomness: " + err.Error())
+	}
+	for i, b := range random {
+		random[i] = letters[int(b)%len(letters)]
+	}
+	return string(random[:])
+}
