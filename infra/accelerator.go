@@ -115,7 +115,10 @@ func (s *GlobalStack) applyMembers(region string) {
 			"ClientIPPreservationEnabled": member.PreserveClientIP,
 		})
 	}
-	group := s.endpointGroups[region].Node().DefaultChild().(awsglobalaccelerator.CfnEndpointGroup)
+	group, ok := s.endpointGroups[region].Node().DefaultChild().(awsglobalaccelerator.CfnEndpointGroup)
+	if !ok {
+		panic("infra: the endpoint group of " + region + " has no resource")
+	}
 	group.AddPropertyOverride(jsii.String("EndpointConfigurations"), members)
 }
 

@@ -61,16 +61,26 @@ func TestRegistration(t *testing.T) {
 		want string
 	}{
 		{"no load balancer yet", `[]`, `[]`},
-		{"create", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
-			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`},
-		{"create again: idempotent", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
-			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`},
-		{"update: taken out of traffic", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `', weight: 0, preserveClientIP: false}]`,
-			`[{"ClientIPPreservationEnabled":false,"EndpointId":"` + eastBalancer + `","Weight":0}]`},
-		{"second cluster of the Region", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}, {region: us-east-1, loadBalancer: '` + otherBalancer + `', weight: 64}]`,
-			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128},{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":64}]`},
-		{"replace", `[{region: us-east-1, loadBalancer: '` + otherBalancer + `'}]`,
-			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":128}]`},
+		{
+			"create", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
+			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`,
+		},
+		{
+			"create again: idempotent", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
+			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`,
+		},
+		{
+			"update: taken out of traffic", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `', weight: 0, preserveClientIP: false}]`,
+			`[{"ClientIPPreservationEnabled":false,"EndpointId":"` + eastBalancer + `","Weight":0}]`,
+		},
+		{
+			"second cluster of the Region", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}, {region: us-east-1, loadBalancer: '` + otherBalancer + `', weight: 64}]`,
+			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128},{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":64}]`,
+		},
+		{
+			"replace", `[{region: us-east-1, loadBalancer: '` + otherBalancer + `'}]`,
+			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":128}]`,
+		},
 		{"delete: an empty list, or the members would stay", `[]`, `[]`},
 	} {
 		t.Run(step.name, func(t *testing.T) {
@@ -134,7 +144,7 @@ func TestRegisterInCode(t *testing.T) {
 func TestConstructRegion(t *testing.T) {
 	// Every Region's id is its own, or two groups would be one.
 	seen := map[string]string{}
-	for _, region := range strings.Fields("us-east-1 us-east-2 ap-southeast-1 ap-northeast-3 me-central-1 il-central-1") {
+	for region := range strings.FieldsSeq("us-east-1 us-east-2 ap-southeast-1 ap-northeast-3 me-central-1 il-central-1") {
 		id := constructRegion(region)
 		if other, twice := seen[id]; twice {
 			t.Errorf("%s and %s are both %s", region, other, id)

@@ -2,7 +2,6 @@ package infra
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +17,7 @@ func cdk(t *testing.T, args ...string) (string, error) {
 	if _, err := os.Stat(tool); err != nil {
 		t.Fatalf("the CDK command line is missing: run npm ci --ignore-scripts in infra/ (%v)", err)
 	}
-	command := exec.Command("node", append([]string{tool}, args...)...)
+	command := exec.CommandContext(t.Context(), "node", append([]string{tool}, args...)...)
 	out, err := command.CombinedOutput()
 	return string(out), err
 }
@@ -89,12 +88,12 @@ func TestPinnedPackages(t *testing.T) {
 // TestFeatureFlagsReachTheApp: with the flag for bucket policies off, the log
 // bucket would have an ACL instead, as it does without our context.
 func TestFeatureFlagsReachTheApp(t *testing.T) {
-	flags := *featureFlags()
-	if len(flags) < 50 || flags["@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy"] != true {
+	flags := featureFlags()
+	if on, _ := flags["@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy"].(bool); !on || len(flags) < 50 {
 		t.Errorf("%d flags", len(flags))
 	}
 	bucket := readTemplate(t, scenario(t, "seed with 3 regions"), "gco-global").Resources["ModelWeightsAccessLogsBucket"]
-	if text, _ := json.Marshal(bucket); strings.Contains(string(text), "AccessControl") {
+	if text := oneLine(bucket); strings.Contains(text, "AccessControl") {
 		t.Errorf("the log bucket has an ACL: %s", text)
 	}
 }

@@ -1,7 +1,6 @@
 package infra
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -42,14 +41,15 @@ func overlays(context map[string]any) []config.Overlay {
 	var layers []config.Overlay
 	for _, key := range slices.Sorted(maps.Keys(context)) {
 		value := context[key]
+		group, object := value.(map[string]any)
 		switch {
 		case strings.Contains(key, ":") || strings.HasPrefix(key, "@") || key == contextConfig || key == contextTelemetry:
 		case key == contextProfile:
 			layers = append(layers, layer(key, "aws.profile", value))
 		case settingsOf[key] != "":
 			layers = append(layers, layer(key, settingsOf[key], value))
-		case isGroup(key, value):
-			layers = append(layers, groupLayers(key, value.(map[string]any))...)
+		case object && isGroup(key):
+			layers = append(layers, groupLayers(key, group)...)
 		default:
 			layers = append(layers, layer(key, key, value))
 		}
@@ -57,12 +57,11 @@ func overlays(context map[string]any) []config.Overlay {
 	return layers
 }
 
-// isGroup tells whether key is an object of older names, such as
-// global_accelerator.
-func isGroup(key string, value any) bool {
-	_, object := value.(map[string]any)
+// isGroup tells whether key stands for several older names, as
+// global_accelerator does.
+func isGroup(key string) bool {
 	for old := range settingsOf {
-		if object && strings.HasPrefix(old, key+".") {
+		if strings.HasPrefix(old, key+".") {
 			return true
 		}
 	}
@@ -84,12 +83,12 @@ func groupLayers(group string, values map[string]any) []config.Overlay {
 
 // layer sets one dotted path to one value.
 func layer(key, path string, value any) config.Overlay {
-	keys := strings.Split(path, ".")
-	tree := parsed(value)
-	for i := len(keys) - 1; i >= 0; i-- {
-		tree = map[string]any{keys[i]: tree}
+	first, rest, nested := strings.Cut(path, ".")
+	tree := map[string]any{first: parsed(value)}
+	if nested {
+		tree[first] = layer(key, rest, value).Value
 	}
-	return config.Overlay{Source: fmt.Sprintf("CDK context %s", key), Value: tree.(map[string]any)}
+	return config.Overlay{Source: "CDK context " + key, Value: tree}
 }
 
 // parsed reads a value off the command line, where everything is a string, as

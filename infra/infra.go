@@ -83,24 +83,28 @@ func Synth(options Options) (Assembly, error) {
 		assembly.Stacks = append(assembly.Stacks, *stack.StackName())
 	}
 	addTags(app, conf)
-	return assembly, assembly.write(app)
+
+	assembly.Dir, assembly.Nag, err = write(app, assembly.Stacks)
+	if err != nil {
+		return assembly, err
+	}
+	return assembly, assembly.Nag.err()
 }
 
-// write applies cdk-nag, writes the templates and reads the findings.
-func (a *Assembly) write(app awscdk.App) (err error) {
+// write applies cdk-nag, writes the templates and reads the findings. It
+// returns the directory that holds them.
+func write(app awscdk.App, stacks []string) (string, NagReport, error) {
 	addNag(app)
-	a.Dir = *app.Synth(nil).Directory()
-	if a.Nag, err = readNag(a.Dir, a.Stacks); err != nil {
-		return err
-	}
-	return a.Nag.err()
+	dir := *app.Synth(nil).Directory()
+	report, err := readNag(dir, stacks)
+	return dir, report, err
 }
 
 // newApp makes the app as the CDK command line would: what that adds to the
 // context, cdk.json switches off or featureFlags brings.
 func newApp(outDir string) awscdk.App {
 	return awscdk.NewApp(&awscdk.AppProps{
-		Context:            featureFlags(),
+		Context:            new(featureFlags()),
 		Outdir:             optional(outDir),
 		AnalyticsReporting: jsii.Bool(false),
 		TreeMetadata:       jsii.Bool(false),
@@ -145,12 +149,12 @@ func addTags(app awscdk.App, conf config.Config) {
 
 // featureFlags are the context of cdk.json, which the CDK command line gives to
 // the app and nothing else does. From here tests get the same.
-func featureFlags() *map[string]any {
+func featureFlags() map[string]any {
 	var file struct {
 		Context map[string]any `json:"context"`
 	}
 	if err := json.Unmarshal(cdkJSON, &file); err != nil {
 		panic(fmt.Sprintf("infra: embedded cdk.json: %v", err))
 	}
-	return &file.Context
+	return file.Context
 }

@@ -85,11 +85,10 @@ type synthesized struct {
 	err error
 }
 
-var outcomes = map[string]func() synthesized{}
-
-func init() {
+var outcomes = func() map[string]func() synthesized {
+	all := map[string]func() synthesized{}
 	for name, text := range scenarios {
-		outcomes[name] = sync.OnceValue(func() synthesized {
+		all[name] = sync.OnceValue(func() synthesized {
 			dir, err := os.MkdirTemp(scratch, "")
 			if err != nil {
 				return synthesized{err: err}
@@ -98,7 +97,8 @@ func init() {
 			return synthesized{assembly, err}
 		})
 	}
-}
+	return all
+}()
 
 // synthText synthesizes a gco.yaml given as text. One kernel serves the process
 // and takes one caller at a time, so no test that gets here runs in parallel.

@@ -3,6 +3,7 @@ package infra
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func readNag(dir string, stacks []string) (NagReport, error) {
 			if err != nil {
 				return NagReport{}, fmt.Errorf("reading the report of cdk-nag: %w", err)
 			}
-			if err := report.add(pack, stack, text); err != nil {
+			if report, err = report.add(pack, stack, text); err != nil {
 				return NagReport{}, fmt.Errorf("reading the report of %s on %s: %w", pack, stack, err)
 			}
 		}
@@ -86,7 +87,8 @@ func readNag(dir string, stacks []string) (NagReport, error) {
 	return report, nil
 }
 
-func (r *NagReport) add(pack, stack string, text []byte) error {
+// add returns the report with the lines of one pack on one stack.
+func (r NagReport) add(pack, stack string, text []byte) (NagReport, error) {
 	var file struct {
 		Lines []struct {
 			RuleID          string `json:"ruleId"`
@@ -97,7 +99,7 @@ func (r *NagReport) add(pack, stack string, text []byte) error {
 		} `json:"lines"`
 	}
 	if err := json.Unmarshal(text, &file); err != nil {
-		return err
+		return r, err
 	}
 	for _, line := range file.Lines {
 		r.Checked++
@@ -117,7 +119,7 @@ func (r *NagReport) add(pack, stack string, text []byte) error {
 			r.Open = append(r.Open, finding)
 		}
 	}
-	return nil
+	return r, nil
 }
 
 // err is the findings that nobody accepted, or nil.
@@ -129,5 +131,5 @@ func (r NagReport) err() error {
 	for _, finding := range r.Open {
 		lines = append(lines, "  "+finding.String())
 	}
-	return fmt.Errorf("%s", strings.Join(lines, "\n"))
+	return errors.New(strings.Join(lines, "\n"))
 }

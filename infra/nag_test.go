@@ -89,8 +89,11 @@ func TestFindingFailsSynth(t *testing.T) {
 	a.Global = NewGlobalStack(app, "gco-global", a.Config)
 	awss3.NewBucket(a.Global.Stack, jsii.String("Careless"), nil)
 
-	err := a.write(app)
-	if err == nil {
+	_, report, err := write(app, a.Stacks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = report.err(); err == nil {
 		t.Fatal("a careless bucket passed")
 	}
 	for _, rule := range []string{"AwsSolutions-S1 ", "AwsSolutions-S10 ", "HIPAA.Security-S3BucketLoggingEnabled ", "NIST.800.53.R5-S3BucketReplicationEnabled ", "PCI.DSS.321-S3DefaultEncryptionKMS "} {
@@ -98,7 +101,7 @@ func TestFindingFailsSynth(t *testing.T) {
 			t.Errorf("%s is not reported in:\n%v", rule, err)
 		}
 	}
-	for _, finding := range a.Nag.Open {
+	for _, finding := range report.Open {
 		if finding.Resource != "gco-global/Careless/Resource" {
 			t.Errorf("finding elsewhere: %s", finding)
 		}
@@ -131,8 +134,7 @@ func TestEveryPackRan(t *testing.T) {
 }
 
 func TestBrokenRuleIsOpen(t *testing.T) {
-	var report NagReport
-	err := report.add("AwsSolutions", "gco-global", []byte(`{"lines":[
+	report, err := NagReport{}.add("AwsSolutions", "gco-global", []byte(`{"lines":[
 		{"ruleId":"AwsSolutions-A","resourceId":"x","compliance":"UNKNOWN"},
 		{"ruleId":"AwsSolutions-B","resourceId":"x","compliance":"Compliant"}]}`))
 	if err != nil {

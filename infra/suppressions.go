@@ -68,8 +68,7 @@ func (s *GlobalStack) suppressFindings() {
 	case config.BackupRoleScoped:
 		var findings []string
 		for _, t := range s.tables {
-			logicalID := s.GetLogicalId(t.construct.Node().DefaultChild().(awscdk.CfnElement))
-			findings = append(findings, "Resource::<"+*logicalID+".Arn>/backup/*")
+			findings = append(findings, "Resource::<"+s.logicalID(t.construct)+".Arn>/backup/*")
 		}
 		suppress(s.backupPolicy, []suppression{{
 			rule:      "AwsSolutions-IAM5",
@@ -77,6 +76,15 @@ func (s *GlobalStack) suppressFindings() {
 			appliesTo: findings,
 		}})
 	}
+}
+
+// logicalID is the name that a construct's resource has in the template.
+func (s *GlobalStack) logicalID(construct constructs.IConstruct) string {
+	element, ok := construct.Node().DefaultChild().(awscdk.CfnElement)
+	if !ok {
+		panic("infra: " + *construct.Node().Path() + " is no single resource")
+	}
+	return *s.GetLogicalId(element)
 }
 
 func suppress(construct constructs.IConstruct, suppressions []suppression) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -51,7 +50,7 @@ func validate(t *testing.T, regions map[string]string) map[string]validation {
 		args = append(args, path, cmp.Or(regions[path], "us-east-1"))
 	}
 	var stderr bytes.Buffer
-	command := exec.Command("node", args...)
+	command := exec.CommandContext(t.Context(), "node", args...)
 	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
@@ -180,7 +179,7 @@ func TestTemplateSize(t *testing.T) {
 			if err := json.Compact(&compact, text); err != nil {
 				t.Fatal(err)
 			}
-			t.Log(fmt.Sprintf("%s: %s: %d bytes", name, stack, compact.Len()))
+			t.Logf("%s: %s: %d bytes", name, stack, compact.Len())
 			if compact.Len() >= maxTemplate {
 				t.Errorf("%s: %s has %d bytes, CloudFormation takes %d", name, stack, compact.Len(), maxTemplate)
 			}

@@ -26,7 +26,10 @@ const (
 type Removal string
 
 const (
-	RemovalRetain  Removal = "retain"
+	// RemovalRetain leaves the resource in the account, with its data. Deploying
+	// again under the same names then takes an import.
+	RemovalRetain Removal = "retain"
+	// RemovalDestroy deletes the resource and its data.
 	RemovalDestroy Removal = "destroy"
 )
 
@@ -180,7 +183,8 @@ func (a AWS) validateEndpoints(path string) []Fault {
 			first[endpoint.LoadBalancer] = i
 		}
 		// AWS's quota of endpoints in one endpoint group.
-		if members[endpoint.Region]++; members[endpoint.Region] == 11 {
+		members[endpoint.Region]++
+		if members[endpoint.Region] == 11 {
 			faults = append(faults, faultf(at+".region", "an endpoint group takes at most 10 endpoints"))
 		}
 	}

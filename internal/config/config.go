@@ -119,7 +119,7 @@ func (c Config) faults() []Fault {
 	value := reflect.ValueOf(c)
 	faults := checkTags(value, "")
 	for i := range value.NumField() {
-		if s, ok := value.Field(i).Interface().(section); ok {
+		if s, ok := reflect.TypeAssert[section](value.Field(i)); ok {
 			faults = append(faults, s.validate(fieldName(value.Type().Field(i)))...)
 		}
 	}

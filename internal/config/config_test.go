@@ -132,7 +132,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		text string
 		want []string
 	}{
-		"unknown key":        {"aws: {reigons: []}", []string{`aws.reigons: unknown key, did you mean regions?`}},
+		"unknown key":        {"aws: {regionss: []}", []string{`aws.regionss: unknown key, did you mean regions?`}},
 		"unknown section":    {"zzzzzzzz: 1", []string{`zzzzzzzz: unknown key; known here: ` + strings.Join(topLevel(), ", ")}},
 		"duplicate key":      {"project: a\nproject: b", []string{`project: key appears twice, first on line 1`}},
 		"nested duplicate":   {"aws:\n  tags: {a: x, a: y}", []string{`aws.tags.a: key appears twice, first on line 2`}},
@@ -204,15 +204,15 @@ func topLevel() []string { return fieldNames(reflect.TypeFor[Config]()) }
 func TestFaultsSayWhere(t *testing.T) {
 	_, err := Parse("my.yaml", []byte("project: ok\naws:\n  regions:\n    - us-east-1\n    - nowhere\n"),
 		Overlay{Source: "flag --days", Value: map[string]any{"aws": map[string]any{"buckets": map[string]any{"accessLogRetentionDays": 0}}}})
-	var invalid *Invalid
-	if !errors.As(err, &invalid) {
+	invalid, ok := errors.AsType[*Invalid](err)
+	if !ok {
 		t.Fatal(err)
 	}
 	want := "my.yaml: 2 faults\n" +
 		"  aws.buckets.accessLogRetentionDays: must be at least 1, is 0 (flag --days)\n" +
 		"  aws.regions[1]: \"nowhere\" is not an AWS Region (line 5)"
-	if err.Error() != want {
-		t.Errorf("got\n%s\nwant\n%s", err, want)
+	if invalid.Error() != want {
+		t.Errorf("got\n%s\nwant\n%s", invalid, want)
 	}
 }
 

@@ -23,7 +23,7 @@ var (
 type defaulter interface{ setDefaults() }
 
 func setDefaults(entry reflect.Value) {
-	if d, ok := entry.Addr().Interface().(defaulter); ok {
+	if d, ok := reflect.TypeAssert[defaulter](entry.Addr()); ok {
 		d.setDefaults()
 	}
 }
@@ -154,7 +154,11 @@ func (d *decoder) text(node *yaml.Node, target reflect.Value, path string) {
 		return
 	}
 	fresh := reflect.New(target.Type())
-	if err := fresh.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(node.Value)); err != nil {
+	unmarshaler, ok := reflect.TypeAssert[encoding.TextUnmarshaler](fresh)
+	if !ok {
+		panic(fmt.Sprintf("config: %s is no text", target.Type())) // value has asked
+	}
+	if err := unmarshaler.UnmarshalText([]byte(node.Value)); err != nil {
 		d.fault(node, path, "%v", err)
 		return
 	}
@@ -175,7 +179,8 @@ func (d *decoder) scalar(node *yaml.Node, target reflect.Value, path string) {
 	if !d.wantKind(node, yaml.ScalarNode, path, want) {
 		return
 	}
-	tag, err := node.ShortTag(), error(nil)
+	tag := node.ShortTag()
+	var err error
 	switch target.Kind() {
 	case reflect.String:
 		// A bare 123 or true where a name belongs is most likely a mistake.
@@ -254,8 +259,8 @@ func fieldName(field reflect.StructField) string {
 
 func fieldNames(structure reflect.Type) []string {
 	var names []string
-	for i := range structure.NumField() {
-		names = append(names, fieldName(structure.Field(i)))
+	for field := range structure.Fields() {
+		names = append(names, fieldName(field))
 	}
 	return names
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+//go:generate go test . -run TestSchemaFileIsCurrent -update
+
 // durationPattern matches what [time.ParseDuration] takes, for editors.
 const durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 

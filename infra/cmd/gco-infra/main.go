@@ -19,7 +19,7 @@ func main() {
 	closeKernel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // the one place that turns an error into an exit code
 	}
 }
 
