@@ -1,0 +1,150 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+)
+
+// jobOnWire is the record as the API shows it, without manifest, demand and
+// history.
+func jobOnWire(j job.Job) api.Job {
+	return api.Job{
+		ID:                string(j.ID),
+		Namespace:         j.Spec.Namespace,
+		Name:              j.Spec.Name,
+		State:             string(j.State),
+		Version:           j.Version,
+		Intent:            string(j.Intent),
+		StopReason:        string(j.StopReason),
+		Priority:          j.Spec.Priority,
+		Labels:            j.Spec.Labels,
+		Placement:         placementOnWire(j.Spec.Placement),
+		Region:            j.Region,
+		Attempt:           j.Attempt,
+		Failures:          j.Failures,
+		Retries:           j.Spec.Retries,
+		Losses:            j.Losses,
+		Releases:          j.Releases,
+		Moves:             j.Moves,
+		Reason:            j.Reason,
+		Message:           j.Message,
+		ExitCode:          j.ExitCode,
+		OnRegionLost:      string(j.Spec.OnRegionLost),
+		OnRegionLostLimit: durationOnWire(j.Spec.OnRegionLostLimit),
+		TTLAfterFinished:  j.Spec.TTLAfterFinished.String(),
+		SubmittedBy:       j.Spec.SubmittedBy,
+		RetryOf:           string(j.Spec.RetryOf),
+		Logs:              string(j.Logs),
+		SubmittedAt:       j.SubmittedAt.UTC(),
+		UpdatedAt:         j.UpdatedAt.UTC(),
+		NotBefore:         timeOnWire(j.NotBefore),
+		DeadlineAt:        timeOnWire(j.DeadlineAt),
+		PlacedAt:          timeOnWire(j.PlacedAt),
+		ClaimedAt:         timeOnWire(j.ClaimedAt),
+		StartedAt:         timeOnWire(j.StartedAt),
+		FinishedAt:        timeOnWire(j.FinishedAt),
+		ExpiresAt:         timeOnWire(j.ExpiresAt()),
+		RegionLostAt:      timeOnWire(j.RegionLostAt),
+	}
+}
+
+func placementOnWire(c job.Constraints) *api.Placement {
+	if len(c.Regions)+len(c.AvoidRegions) == 0 && c.CapacityType == "" && c.MaxPricePerHour == 0 {
+		return nil
+	}
+	return &api.Placement{
+		Regions: c.Regions, AvoidRegions: c.AvoidRegions,
+		CapacityType: string(c.CapacityType), MaxPricePerHour: c.MaxPricePerHour,
+	}
+}
+
+// transitionOnWire fails only on a decision that the queue did not write.
+func transitionOnWire(t job.Transition) (api.Transition, error) {
+	out := api.Transition{
+		Number: t.Number, Type: t.Type, Event: string(t.Event),
+		From: string(t.From), To: string(t.To), At: t.At.UTC(),
+		Region: t.Region, Attempt: t.Attempt, Intent: string(t.Intent),
+		Reason: t.Reason, Message: t.Message, ExitCode: t.ExitCode,
+	}
+	if len(t.Decision) > 0 {
+		out.Decision = new(api.Decision)
+		if err := json.Unmarshal(t.Decision, out.Decision); err != nil {
+			return out, fmt.Errorf("reading the decision of transition %d of job %s: %w", t.Number, t.Job, err)
+		}
+	}
+	return out, nil
+}
+
+// eventOnWire gives an event the attributes of CloudEvents.
+func eventOnWire(e store.Event, source string) (api.Event, error) {
+	data := json.RawMessage(e.Data)
+	if e.Namespace != "" || isJobEvent(e.Type) {
+		var t job.Transition
+		if err := json.Unmarshal(e.Data, &t); err != nil {
+			return api.Event{}, fmt.Errorf("reading event %s: %w", e.ID, err)
+		}
+		wire, err := transitionOnWire(t)
+		if err != nil {
+			return api.Event{}, err
+		}
+		if data, err = json.Marshal(wire); err != nil {
+			return api.Event{}, fmt.Errorf("writing event %s: %w", e.ID, err)
+		}
+	}
+	return api.Event{
+		SpecVersion: "1.0", ID: e.ID, Source: source, Type: e.Type, Subject: e.Subject,
+		Time: e.At.UTC(), Namespace: e.Namespace, Data: data,
+	}, nil
+}
+
+func isJobEvent(eventType string) bool { return len(eventType) > 4 && eventType[:4] == "job." }
+
+// regionOnWire is the record of a region; counts of jobs and promises are
+// added by the caller.
+func regionOnWire(r capacity.Region) api.Region {
+	out := api.Region{
+		Name: r.Name, Lease: string(r.Lease), Cordoned: r.Cordoned, Draining: r.Draining,
+		Healthy: r.Lease == capacity.LeaseLive && r.Inventoried && r.UnreachableSince.IsZero(),
+		Cluster: r.Cluster, Epoch: r.Epoch, Inventoried: r.Inventoried,
+		Free: r.Snapshot.Free(), Total: r.Snapshot.Total(), Promised: map[string]int64{}, Jobs: map[string]int64{},
+		OpenedAt: timeOnWire(r.OpenedAt), RenewedAt: timeOnWire(r.RenewedAt),
+		LostAt: timeOnWire(r.LostAt), UnreachableSince: timeOnWire(r.UnreachableSince),
+	}
+	for resource, b := range r.Backoffs {
+		if out.Backoffs == nil {
+			out.Backoffs = map[string]api.Backoff{}
+		}
+		out.Backoffs[resource] = api.Backoff{
+			Kind: string(b.Kind), Failures: b.Failures, Since: b.Since.UTC(), Until: b.Until.UTC(), Message: b.Message,
+		}
+	}
+	return out
+}
+
+func tokenOnWire(t store.Token) api.Token {
+	return api.Token{
+		ID: t.ID, Name: t.Name, Role: t.Role, Namespaces: t.Namespaces, Region: t.Region,
+		Endpoints: t.Endpoints, CreatedAt: t.CreatedAt.UTC(), ExpiresAt: timeOnWire(t.ExpiresAt),
+	}
+}
+
+func timeOnWire(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func durationOnWire(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}

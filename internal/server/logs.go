@@ -1,0 +1,308 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/joblog"
+)
+
+// maxRegionAnswer bounds a region's answer that is read whole, in bytes.
+const maxRegionAnswer = 8 << 20
+
+// maxAttempt bounds the number of an attempt that may be asked for.
+const maxAttempt = 1_000_000
+
+// logs answers an attempt's logs: from the archive if it is there, else from
+// the region that holds the attempt.
+func (c *call) logs() error {
+	j, err := c.job()
+	if err != nil {
+		return err
+	}
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	options := joblog.Options{
+		Container: q.text("container"), Tail: q.whole("tail", 0, 0, 1_000_000),
+		Since: q.moment("since", c.clock.Now()), Timestamps: q.flag("timestamps", false),
+	}
+	follow := q.flag("follow", false)
+	attempt := job.AttemptID{Job: j.ID, Attempt: q.whole("attempt", j.Attempt, 1, maxAttempt)}
+	if err := q.err(); err != nil {
+		return err
+	}
+	if attempt.Attempt < 1 || attempt.Attempt > j.Attempt {
+		return newProblem(api.ProblemNoLogs, "job %s is %s and has had %d attempts; there are no logs of attempt %d", j.ID, j.State, j.Attempt, attempt.Attempt)
+	}
+	info, err := c.archive.Stat(c.r.Context(), attempt)
+	if err == nil {
+		return c.archivedLogs(attempt, info, options)
+	}
+	if !errors.Is(err, joblog.ErrNotFound) {
+		return err
+	}
+	if err := livePossible(j, attempt); err != nil {
+		return err
+	}
+	live := &api.LogOptions{Container: options.Container, Follow: follow, Tail: options.Tail, Since: timeOnWire(options.Since), Timestamps: options.Timestamps}
+	return c.liveLogs(j, api.Request{Kind: "logs", AttemptRef: refOf(attempt), Logs: live})
+}
+
+func refOf(id job.AttemptID) api.AttemptRef {
+	return api.AttemptRef{JobID: string(id.Job), Attempt: id.Attempt}
+}
+
+// livePossible tells why the region cannot be asked.
+func livePossible(j job.Job, attempt job.AttemptID) error {
+	switch {
+	case attempt.Attempt < j.Attempt || j.Logs == job.LogsLost:
+		return newProblem(api.ProblemGone, "the logs of attempt %d were lost with its region", attempt.Attempt)
+	case j.Logs == job.LogsNone:
+		return newProblem(api.ProblemNoLogs, "job %s is %s; nothing of attempt %d has run yet", j.ID, j.State, attempt.Attempt)
+	case j.Logs != job.LogsLive:
+		return newProblem(api.ProblemGone, "the archived logs of attempt %d were removed", attempt.Attempt)
+	case j.Region == "":
+		return newProblem(api.ProblemGone, "attempt %d has ended, and its region has not shipped the logs yet; try again", attempt.Attempt)
+	}
+	return nil
+}
+
+func (c *call) logHeader(source job.LogState, attempt int) {
+	header := c.w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Gco-Logs", string(source))
+	header.Set("Gco-Attempt", strconv.Itoa(attempt))
+}
+
+func (c *call) archivedLogs(attempt job.AttemptID, info joblog.Info, options joblog.Options) error {
+	controller, stop := c.stream()
+	defer stop()
+	source := job.LogsArchived
+	if info.Partial {
+		source = job.LogsPartial
+	}
+	c.logHeader(source, attempt.Attempt)
+	return c.archive.Write(c.r.Context(), &patientWriter{c: c, controller: controller}, attempt, options)
+}
+
+// liveLogs passes on what the region's agent sends, as it comes.
+func (c *call) liveLogs(j job.Job, request api.Request) error {
+	controller, stop := c.stream()
+	defer stop()
+	answer, err := c.ask(j.Region, request)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	c.logHeader(job.LogsLive, request.Attempt)
+	c.w.WriteHeader(http.StatusOK)
+	_ = controller.Flush()
+	// A client that leaves does not make a silent agent's answer end.
+	defer context.AfterFunc(c.r.Context(), func() { answer.Close() })()
+	_, err = io.Copy(&patientWriter{c: c, controller: controller, flush: true}, answer)
+	return err
+}
+
+// patientWriter gives each piece the time that a slow reader may take, and
+// not the whole stream.
+type patientWriter struct {
+	c          *call
+	controller *http.ResponseController
+	flush      bool
+}
+
+func (w *patientWriter) Write(p []byte) (int, error) {
+	_ = w.controller.SetWriteDeadline(time.Now().Add(w.c.timing.Stall))
+	n, err := w.c.w.Write(p)
+	if err == nil && w.flush {
+		err = w.controller.Flush()
+	}
+	return n, err
+}
+
+// ask sends a request to a region. An answer that is a problem is the
+// caller's answer, too.
+func (c *call) ask(region string, request api.Request) (*joblog.Answer, error) {
+	answer, err := c.broker.Ask(c.r.Context(), region, request)
+	if err != nil {
+		if errors.Is(err, joblog.ErrBusy) {
+			return nil, newProblem(api.ProblemLimited, "too many clients wait for region %s; try again", region).with("Retry-After", "1")
+		}
+		return nil, err
+	}
+	if !strings.HasPrefix(answer.ContentType, "application/problem+json") {
+		return answer, nil
+	}
+	defer answer.Close()
+	text, err := io.ReadAll(io.LimitReader(answer, maxBody))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of region %s: %w", region, err)
+	}
+	var told api.Problem
+	if err := json.Unmarshal(text, &told); err != nil || told.Status == http.StatusNotFound {
+		return nil, newProblem(api.ProblemNotHeld, "region %s does not hold this attempt any more", region)
+	}
+	return nil, newProblem(api.ProblemRegionSilent, "region %s could not answer: %s", region, told.Detail)
+}
+
+// askList asks a region for a JSON list.
+func askList[T any](c *call, j job.Job, kind string) ([]T, error) {
+	ctx, stop := c.untilStop(c.r.Context())
+	defer stop()
+	c.r = c.r.WithContext(ctx)
+	answer, err := c.ask(j.Region, api.Request{Kind: kind, AttemptRef: refOf(j.AttemptID())})
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	defer context.AfterFunc(ctx, func() { answer.Close() })()
+	list := []T{}
+	if err := json.NewDecoder(io.LimitReader(answer, maxRegionAnswer)).Decode(&list); err != nil {
+		p := newProblem(api.ProblemRegionSilent, "region %s gave no whole answer", j.Region)
+		p.cause = err
+		return nil, p
+	}
+	return list, nil
+}
+
+// pods answers the pods of the last attempt, as its region sees them.
+func (c *call) pods() error {
+	j, err := c.held()
+	if err != nil {
+		return err
+	}
+	list := api.PodList{Items: []api.Pod{}}
+	if j.Attempt > 0 {
+		if list.Items, err = askList[api.Pod](c, j, "pods"); err != nil {
+			return err
+		}
+	}
+	return c.json(http.StatusOK, list)
+}
+
+// clusterEvents answers what the region's cluster says of the last attempt.
+func (c *call) clusterEvents() error {
+	j, err := c.held()
+	if err != nil {
+		return err
+	}
+	list := api.ClusterEventList{Items: []api.ClusterEvent{}}
+	if j.Attempt > 0 {
+		if list.Items, err = askList[api.ClusterEvent](c, j, "events"); err != nil {
+			return err
+		}
+	}
+	return c.json(http.StatusOK, list)
+}
+
+// held returns the job in the path if its region can be asked about it, or
+// nothing was ever there to ask about.
+func (c *call) held() (job.Job, error) {
+	j, err := c.job()
+	if err != nil {
+		return job.Job{}, err
+	}
+	if j.Attempt > 0 && j.Region == "" {
+		return job.Job{}, newProblem(api.ProblemNotHeld, "job %s is %s; no region holds its attempt %d any more", j.ID, j.State, j.Attempt)
+	}
+	return j, nil
+}
+
+// answerRequest takes an agent's answer to a client's request, and hands it on
+// as it comes.
+func (c *call) answerRequest() error {
+	region, err := c.regionName()
+	if err != nil {
+		return err
+	}
+	contentType, err := c.contentType()
+	if err != nil {
+		return err
+	}
+	controller, stop := c.stream()
+	defer stop()
+	err = c.broker.Answer(c.r.Context(), region, c.r.PathValue("id"), joblog.Incoming{
+		ContentType: contentType, Body: c.r.Body,
+		Abort: func() { _ = controller.SetReadDeadline(time.Now()) },
+	})
+	if errors.Is(err, joblog.ErrCut) {
+		return newProblem(api.ProblemMalformed, "the body could not be read to its end")
+	}
+	if err != nil {
+		return err
+	}
+	return c.nothing()
+}
+
+// archiveLogs takes the final logs of an attempt. Its region may ship them
+// late, but only the attempts that it was given.
+func (c *call) archiveLogs() error {
+	region, err := c.regionName()
+	if err != nil {
+		return err
+	}
+	if _, err := c.contentType(); err != nil {
+		return err
+	}
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	partial := q.flag("partial", false)
+	if err := q.err(); err != nil {
+		return err
+	}
+	attempt, err := c.attemptOf(region)
+	if err != nil {
+		return err
+	}
+	_, stop := c.stream()
+	defer stop()
+	state, err := c.archive.Put(c.r.Context(), attempt, &stallReader{c: c}, partial)
+	if err != nil {
+		return err
+	}
+	if err := c.store.SetLogs(c.r.Context(), attempt, state); err != nil {
+		return fmt.Errorf("recording where the logs of job %s are: %w", attempt.Job, err)
+	}
+	return c.nothing()
+}
+
+// attemptOf reads the attempt in the path, if it was the region's.
+func (c *call) attemptOf(region string) (job.AttemptID, error) {
+	id, err := job.ParseID(c.r.PathValue("job"))
+	number, numberErr := strconv.Atoi(c.r.PathValue("attempt"))
+	if err != nil || numberErr != nil || number < 1 {
+		return job.AttemptID{}, newProblem(api.ProblemNotFound, "there is no such attempt")
+	}
+	history, err := c.store.History(c.r.Context(), id)
+	if err != nil {
+		return job.AttemptID{}, fmt.Errorf("reading the history of job %s: %w", id, err)
+	}
+	for _, t := range history {
+		if t.Event == job.Claim && t.Attempt == number && t.Region == region {
+			return job.AttemptID{Job: id, Attempt: number}, nil
+		}
+	}
+	return job.AttemptID{}, newProblem(api.ProblemNotFound, "region %s never had attempt %d of job %s", region, number, id)
+}
+
+// stallReader reads a body without an end in sight, but not one that stands
+// still.
+type stallReader struct{ c *call }
+
+func (r *stallReader) Read(p []byte) (int, error) {
+	_ = http.NewResponseController(r.c.w).SetReadDeadline(time.Now().Add(r.c.timing.Stall))
+	return r.c.r.Body.Read(p)
+}
