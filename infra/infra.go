@@ -114,15 +114,20 @@ func newApp(outDir string) awscdk.App {
 // loadConfig reads gco.yaml with the app's context over it. The CDK command line
 // hands its own context to the app directly, so it is asked for there.
 func loadConfig(app awscdk.App, options Options) (config.Config, error) {
-	context, _ := app.Node().GetAllContext(nil).(map[string]any)
-	context = maps.Clone(context)
-	if context == nil {
-		context = map[string]any{}
+	context := map[string]any{}
+	if given, ok := app.Node().GetAllContext(nil).(map[string]any); ok {
+		maps.Copy(context, given)
 	}
 	maps.Copy(context, options.Context)
+	options.Context = context
+	return Load(options)
+}
 
+// Load reads the configuration that Synth would build for the same options,
+// without the CDK.
+func Load(options Options) (config.Config, error) {
 	path := options.Config
-	if named, ok := context[contextConfig].(string); ok && path == "" {
+	if named, ok := options.Context[contextConfig].(string); ok && path == "" {
 		path = named
 	}
 	if path == "" {
@@ -133,7 +138,7 @@ func loadConfig(app awscdk.App, options Options) (config.Config, error) {
 			return config.Config{}, fmt.Errorf("looking for a configuration: %w", err)
 		}
 	}
-	return config.Load(path, overlays(context)...)
+	return config.Load(path, overlays(options.Context)...)
 }
 
 // addTags tags every resource that takes tags. In production the project's name

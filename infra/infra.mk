@@ -15,11 +15,14 @@ INFRA_ENV := JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20 JSII_DEPRECATED=qu
 # A CONFIG that was named must exist; the default need not.
 INFRA_CONFIG = $(if $(CONFIG),$(abspath $(CONFIG)),$(abspath $(wildcard gco.yaml)))
 
-.PHONY: infra-synth infra-diff infra-test infra-node
+.PHONY: infra-synth infra-policy infra-diff infra-test infra-node
 
 infra-synth: ## Write the CloudFormation templates [CONFIG=gco.yaml] [PROFILE=seed] [INFRA_OUT=DIR]
 	@mkdir -p $(INFRA_OUT)
 	@cd infra && $(INFRA_ENV) go run ./cmd/gco-infra $(if $(INFRA_CONFIG),-config '$(INFRA_CONFIG)') $(if $(PROFILE),-profile '$(PROFILE)') -out '$(abspath $(INFRA_OUT))'
+
+infra-policy: ## Print the IAM policy that CloudFormation needs [CONFIG=gco.yaml] [PROFILE=seed]
+	@cd infra && go run ./cmd/gco-infra $(if $(INFRA_CONFIG),-config '$(INFRA_CONFIG)') $(if $(PROFILE),-profile '$(PROFILE)') -policy
 
 infra-diff: infra-node ## Compare the templates with what is deployed (needs AWS credentials) [CONFIG=gco.yaml] [PROFILE=seed]
 	@cd infra && $(INFRA_ENV) npx aws-cdk diff $(if $(INFRA_CONFIG),-c 'config=$(INFRA_CONFIG)') $(if $(PROFILE),-c 'profile=$(PROFILE)')

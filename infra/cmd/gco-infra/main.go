@@ -1,6 +1,7 @@
 // Command gco-infra writes the CloudFormation templates of GCO's AWS layer. The
 // CDK command line runs it without arguments; make infra-synth names a
-// configuration, a profile and a directory.
+// configuration, a profile and a directory; make infra-policy asks for the IAM
+// policy of a deployment.
 package main
 
 import (
@@ -27,6 +28,7 @@ func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("gco-infra", flag.ExitOnError)
 	path := flags.String("config", "", "configuration `file`; default "+infra.DefaultConfig+" where it exists")
 	profile := flags.String("profile", "", "production or seed, over what the file says")
+	policy := flags.Bool("policy", false, "print the IAM policy that CloudFormation needs, and write no templates")
 	dir := flags.String("out", "", "write templates to `DIR`; default: where the CDK command line wants them")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -34,6 +36,9 @@ func run(args []string, out io.Writer) error {
 	options := infra.Options{Config: *path, OutDir: *dir, Context: map[string]any{}}
 	if *profile != "" {
 		options.Context["profile"] = *profile
+	}
+	if *policy {
+		return printPolicy(options, out)
 	}
 	assembly, err := infra.Synth(options)
 	if err != nil {
@@ -45,6 +50,19 @@ func run(args []string, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func printPolicy(options infra.Options, out io.Writer) error {
+	conf, err := infra.Load(options)
+	if err != nil {
+		return err
+	}
+	text, err := infra.Policy(conf)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(text)
+	return err
 }
 
 // closeKernel ends the Node process and removes its files. jsii waits for the
