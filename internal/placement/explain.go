@@ -71,7 +71,7 @@ func standingMessage(why reason, r capacity.Region, now time.Time) string {
 	case inventoryIncomplete:
 		return "its agent has just connected and still lists what runs there"
 	case unreachable:
-		return "its agent cannot reach the cluster" + since(r.UnreachableSince, now)
+		return "its agent has not reached the cluster" + since(r.UnreachableSince, now)
 	case draining:
 		return "is being drained by an operator"
 	case cordoned:
@@ -119,7 +119,7 @@ func (r *region) roomMessage(why reason, groups []group) string {
 		case v.hopeless == noMatchingNode:
 			return r.mismatchMessage(g.pod)
 		case v.hopeless == capacityTypeNotOffered:
-			return fmt.Sprintf("wants %s capacity; none of the %s that suit it otherwise is", g.market, plural(r.suiting(g.pod), "node"))
+			return fmt.Sprintf("wants %s capacity; no node here that suits it otherwise is (%s)", g.market, plural(r.suiting(g.pod), "node"))
 		case v.hopeless != fits:
 			return r.onePodMessage(g.pod, true)
 		case v.empty+v.emptySpare < g.count:
@@ -147,7 +147,7 @@ func (r *region) unknownMessage(p *pod) string {
 			missing = append(missing, need.name)
 		}
 	}
-	return fmt.Sprintf("none of its %s has any %s", plural(r.nodeCount(), "node"), strings.Join(missing, " or "))
+	return fmt.Sprintf("no node here has any %s (%s)", strings.Join(missing, " or "), plural(r.nodeCount(), "node"))
 }
 
 // mismatchMessage counts the nodes by what keeps the pod off them.
@@ -171,7 +171,7 @@ func (r *region) mismatchMessage(p *pod) string {
 	if more := len(causes) - shown; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more reasons", more))
 	}
-	return fmt.Sprintf("none of its %s will take such a pod: %s", plural(r.nodeCount(), "node"), strings.Join(parts, "; "))
+	return fmt.Sprintf("no node here will take such a pod (%s): %s", plural(r.nodeCount(), "node"), strings.Join(parts, "; "))
 }
 
 // onePodMessage says why not even one pod finds a node: now, or with every
@@ -293,7 +293,12 @@ func sum(needs []need) string {
 
 // amount is a quantity with its resource, such as "8 nvidia.com/gpu" or "16
 // GiB memory".
-func amount(name string, n int64) string { return figure(name, n) + " " + name }
+func amount(name string, n int64) string {
+	if name == capacity.Pods {
+		return "room for " + plural(n, "pod")
+	}
+	return figure(name, n) + " " + name
+}
 
 // figure is a quantity in the unit that people use.
 func figure(name string, n int64) string {
@@ -352,9 +357,17 @@ func since(start, now time.Time) string {
 	return " for " + span(now.Sub(start))
 }
 
+// span is a duration without the zeros that Go writes, such as "1h" or "1m30s".
 func span(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+	text := d.Round(time.Second).String()
+	if short, cut := strings.CutSuffix(text, "m0s"); cut {
+		text = short + "m"
+	}
+	if short, cut := strings.CutSuffix(text, "h0m"); cut {
+		text = short + "h"
+	}
+	return text
 }

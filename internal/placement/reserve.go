@@ -11,13 +11,13 @@ import (
 // that later Decides on this fleet cannot use them. It takes the region where
 // the least has to become free first (then the cheapest, then the first by
 // name), and there the nodes that lack least; so whatever becomes free on them
-// brings the same choice nearer at the next pass. It returns false if no
-// region is merely busy, or none has enough nodes that are not withheld
-// already.
+// brings the same choice nearer at the next pass. A region has one reservation
+// at a time: more would leave much idle to no one's good. It returns false if a
+// region would do now, or if none that is merely busy can take a reservation.
 //
-// A fleet lasts for one pass. A pass first asks Decide for the jobs that have
-// waited longer than Policy.ReserveAfter, oldest first, calls Reserve for
-// those that find no region, and only then decides about all the others.
+// A fleet lasts for one pass of the Placer, and so does what is withheld: the
+// pass calls Reserve again, right after Decide found no region, for the jobs
+// that have waited longer than Policy.ReserveAfter.
 func (f *Fleet) Reserve(request Request, policy Policy, now time.Time) (name string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -28,7 +28,7 @@ func (f *Fleet) Reserve(request Request, policy Policy, now time.Time) (name str
 		if ruled.reason == fits {
 			return "", false
 		}
-		if ruled.reason != busy && ruled.reason != reserved {
+		if ruled.reason != busy && ruled.reason != reserved || len(ruled.region.held) > 0 {
 			continue
 		}
 		if plan := ruled.region.plan(q.groups); plan != nil {
