@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -256,6 +257,9 @@ func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time)
 		_, err := t.exec(stPutSnapshot, row.Name, row.snapshot, string(encoded))
 		return err
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: there is no such region", store.ErrStaleSession)
+	}
 	return region, err
 }
 
