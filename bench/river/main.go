@@ -46,6 +46,7 @@ type options struct {
 	works   []int
 	payload int
 	round   time.Duration
+	rounds  int
 }
 
 func main() {
@@ -55,6 +56,7 @@ func main() {
 	works := flag.String("work", "", "numbers of waiting jobs to work with, such as 1000,100000")
 	flag.IntVar(&o.payload, "payload", 1000, "bytes of arguments in each job")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of each measurement")
+	flag.IntVar(&o.rounds, "rounds", 1, "measurements of each figure, of which the median is printed")
 	flag.Parse()
 	var err error
 	if o.inserts, err = numbers(*inserts); err == nil {
@@ -88,13 +90,11 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	for _, waiting := range o.works {
-		for _, workers := range []int{100, 2000} {
-			perSecond, err := measureWork(ctx, server, o, waiting, workers)
-			if err != nil {
-				return fmt.Errorf("working with %d waiting: %w", waiting, err)
-			}
-			result.Works = append(result.Works, Work{waiting, workers, perSecond})
+		works, err := measureWork(ctx, server, o, waiting)
+		if err != nil {
+			return fmt.Errorf("working with %d waiting: %w", waiting, err)
 		}
+		result.Works = append(result.Works, works...)
 	}
 	return json.NewEncoder(os.Stdout).Encode(result)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,7 +93,19 @@ func measureInserts(ctx context.Context, server *postgres, o options, submitters
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "river: %d submitters, batches of %d\n", submitters, batch)
-	return rate(o.round, submitters, batch, insert)
+	return median(o.rounds, func() (float64, error) { return rate(o.round, submitters, batch, insert) })
+}
+
+func median(rounds int, measure func() (float64, error)) (float64, error) {
+	values := make([]float64, max(rounds, 1))
+	for i := range values {
+		var err error
+		if values[i], err = measure(); err != nil {
+			return 0, err
+		}
+	}
+	slices.Sort(values)
+	return values[len(values)/2], nil
 }
 
 // rate runs calls side by side for a round and returns items a second.
@@ -118,14 +131,52 @@ func rate(round time.Duration, callers, items int, call func() error) (float64, 
 	return float64(done.Load()) / elapsed.Seconds(), <-failures
 }
 
-// measureWork lets one River client work for a round on a table of waiting
-// jobs. A job counts when River says that its completion is stored.
-func measureWork(ctx context.Context, server *postgres, o options, waiting, workers int) (float64, error) {
+// measureWork lets one River client work on a table of waiting jobs, with two
+// numbers of workers. A job counts when River says that its completion is
+// stored.
+func measureWork(ctx context.Context, server *postgres, o options, waiting int) ([]Work, error) {
 	pool, err := fresh(ctx, server, 20)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer pool.Close()
+	fmt.Fprintf(os.Stderr, "river: loading %d jobs\n", waiting)
+	inserter, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Logger: quiet()})
+	if err != nil {
+		return nil, err
+	}
+	var works []Work
+	missing := waiting
+	for _, workers := range []int{100, 2000} {
+		if err := load(ctx, inserter, o.payload, missing); err != nil {
+			return nil, fmt.Errorf("loading jobs: %w", err)
+		}
+		if _, err := pool.Exec(ctx, `VACUUM ANALYZE river_job`, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(os.Stderr, "river: %d waiting, %d workers\n", waiting, workers)
+		perSecond, err := work(ctx, pool, o, waiting, workers)
+		if err != nil {
+			return nil, err
+		}
+		works = append(works, Work{waiting, workers, perSecond})
+		// What the client took before it stopped is not counted above, but
+		// gone: a shallow table is made anew.
+		missing = int(perSecond * o.round.Seconds())
+		if waiting < shallow {
+			missing = waiting
+			if _, err := pool.Exec(ctx, `TRUNCATE river_job`); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return works, nil
+}
+
+// shallow is the depth below which a table would run dry within a round.
+const shallow = 10_000
+
+func work(ctx context.Context, pool *pgxpool.Pool, o options, waiting, workers int) (float64, error) {
 	registry := river.NewWorkers()
 	river.AddWorker(registry, &worker{})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
@@ -138,19 +189,10 @@ func measureWork(ctx context.Context, server *postgres, o options, waiting, work
 	if err != nil {
 		return 0, err
 	}
-	// A round with few waiting is fed as it goes, so that it does not run dry.
-	fmt.Fprintf(os.Stderr, "river: loading %d jobs\n", waiting)
-	if err := load(ctx, client, o.payload, waiting); err != nil {
-		return 0, fmt.Errorf("loading jobs: %w", err)
-	}
-	if _, err := pool.Exec(ctx, `VACUUM ANALYZE river_job`, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return 0, err
-	}
 	completed, unsubscribe := client.SubscribeConfig(&river.SubscribeConfig{
 		Kinds: []river.EventKind{river.EventKindJobCompleted}, ChanSize: 1_000_000,
 	})
 	defer unsubscribe()
-	fmt.Fprintf(os.Stderr, "river: %d waiting, %d workers\n", waiting, workers)
 	start := time.Now()
 	if err := client.Start(ctx); err != nil {
 		return 0, err
@@ -171,7 +213,7 @@ func count(ctx context.Context, client *river.Client[pgx.Tx], completed <-chan *
 		select {
 		case <-completed:
 			done++
-			if waiting < 10_000 && done-refilled >= top {
+			if waiting < shallow && done-refilled >= top {
 				if err := load(ctx, client, o.payload, top); err != nil {
 					return 0, 0, err
 				}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPercentile(t *testing.T) {
+	var times []time.Duration
+	for i := range 200 {
+		times = append(times, time.Duration(200-i))
+	}
+	for p, want := range map[float64]time.Duration{0: 1, 50: 100, 99: 198, 99.5: 199, 100: 200} {
+		if got := percentile(times, p); got != want {
+			t.Errorf("p%g is %d; want %d", p, got, want)
+		}
+	}
+	if got := percentile(nil, 50); got != 0 {
+		t.Errorf("p50 of nothing is %d", got)
+	}
+}
+
+func TestMiddle(t *testing.T) {
+	for want, values := range map[float64][]float64{0: nil, 2: {3, 1, 2}, 2.5: {4, 1, 2, 3}} {
+		if got := middle(values); got != want {
+			t.Errorf("the median of %v is %v; want %v", values, got, want)
+		}
+	}
+}
+
+func TestRound(t *testing.T) {
+	for value, want := range map[float64]string{
+		0: "0.00", 0.256: "0.26", 12.34: "12.3", 123.4: "123", 1234.5: "1,235", 1234567: "1,234,567", -1234: "-1,234", 1000001: "1,000,001",
+	} {
+		if got := round(value); got != want {
+			t.Errorf("%v is written %s; want %s", value, got, want)
+		}
+	}
+}
+
+func TestPerSecondReturnsTheFirstError(t *testing.T) {
+	wrong := errors.New("wrong")
+	_, err := perSecond(t.Context(), time.Minute, 4, 1, func(context.Context, int) error { return wrong })
+	if !errors.Is(err, wrong) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestEachCallsEachOnce(t *testing.T) {
+	calls := make([]int, 100)
+	times, err := each(t.Context(), len(calls), 4, func(_ context.Context, i int) error {
+		calls[i]++
+		return nil
+	})
+	if err != nil || len(times) != len(calls) {
+		t.Fatalf("%d times, %v", len(times), err)
+	}
+	for i, n := range calls {
+		if n != 1 {
+			t.Errorf("call %d was made %d times", i, n)
+		}
+	}
+}
+
+func TestTheSummarySaysWhatDoesNotHold(t *testing.T) {
+	var out strings.Builder
+	r := newReport(&out)
+	r.begin("x", "Something")
+	r.atLeast(3, 2, "enough", "3 to 1")
+	if !r.summary() {
+		t.Error("a promise that holds is counted as broken")
+	}
+	r.atMost(3, 2, "too much", "")
+	if r.summary() || !strings.Contains(out.String(), "(x) too much: 3.00, must be at most 2.00: DOES NOT HOLD") {
+		t.Errorf("a broken promise is not reported:\n%s", out.String())
+	}
+}
+
+func TestSelectParts(t *testing.T) {
+	if all, err := selectParts(""); err != nil || len(all) != len(parts) {
+		t.Errorf("nothing selects %d parts, %v", len(all), err)
+	}
+	some, err := selectParts("c,a")
+	if err != nil || len(some) != 2 || some[0].key != "a" {
+		t.Errorf("c,a selects %v, %v", some, err)
+	}
+	if _, err := selectParts("a,z"); err == nil {
+		t.Error("a part that does not exist is accepted")
+	}
+}
+
+func TestEveryClassOfTheLoadIsItsOwn(t *testing.T) {
+	sources, err := newTemplates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for i := range classes * namespaces {
+		submission := sources.submission(i, time.Unix(0, 0))
+		if faults := submission.Job.Spec.Validate(); len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		seen[string(submission.Job.Spec.Class)] = true
+	}
+	if len(seen) != classes {
+		t.Errorf("%d classes; want %d", len(seen), classes)
+	}
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/store"
+)
+
+var (
+	submitters = []int{1, 16, 64, 256}
+	batches    = []int{1, 100}
+)
+
+// way is one way of submitting.
+type way struct{ submitters, batch int }
+
+func (w way) String() string {
+	if w.batch == 1 {
+		return fmt.Sprintf("%d submitters, one at a time", w.submitters)
+	}
+	return fmt.Sprintf("%d submitters, batches of %d", w.submitters, w.batch)
+}
+
+// submits measures (a): jobs that are durable when the caller has its answer.
+func (b *bench) submits(ctx context.Context) error {
+	before, err := b.fsyncs(ctx)
+	if err != nil {
+		return err
+	}
+	alone, err := b.submitToStore(ctx)
+	if err != nil {
+		return fmt.Errorf("inserting into the store: %w", err)
+	}
+	http, err := b.submitOverHTTP(ctx)
+	if err != nil {
+		return fmt.Errorf("submitting over HTTP: %w", err)
+	}
+	between, err := b.fsyncs(ctx)
+	if err != nil {
+		return err
+	}
+	compared, err := b.river(ctx, "-insert", submitters)
+	if err != nil {
+		return err
+	}
+	after, err := b.fsyncs(ctx)
+	if err != nil {
+		return err
+	}
+	syncs := b.report.add(middle([]float64{before, between, after}), "/s", "raw append of %d bytes and fsync, one after the other", fsyncBytes)
+	theirs := map[way]float64{}
+	for _, insert := range compared.Inserts {
+		theirs[way{insert.Submitters, insert.Batch}] = insert.PerSecond
+	}
+	for _, batch := range batches {
+		for _, n := range submitters {
+			w := way{n, batch}
+			b.report.add(alone[w], "jobs/s", "store alone, %s", w)
+			b.report.add(http[w], "jobs/s", "whole HTTP path, %s", w)
+			b.report.add(theirs[w], "jobs/s", "River on PostgreSQL %s, %s", compared.Postgres, w)
+		}
+	}
+	single, many := way{64, 1}, way{256, 100}
+	river := theirs[single]
+	b.report.atLeast(alone[single]/river, 3, "store alone, as a multiple of River, 64 submitters",
+		fmt.Sprintf("%s to %s; %s times the raw fsync rate", round(alone[single]), round(river), round(alone[single]/syncs)))
+	b.report.atLeast(http[single]/river, 1.5, "whole HTTP path, as a multiple of River, 64 submitters",
+		fmt.Sprintf("%s to %s", round(http[single]), round(river)))
+	b.report.atLeast(http[many], 10_000, "jobs/s over HTTP, 256 submitters in batches of 100", fmt.Sprintf("River's InsertMany: %s", round(theirs[many])))
+	return nil
+}
+
+// submitToStore inserts job, manifest, history row and event through the store,
+// in this process.
+func (b *bench) submitToStore(ctx context.Context) (map[way]float64, error) {
+	rates := map[way]float64{}
+	for _, batch := range batches {
+		for _, n := range submitters {
+			w := way{n, batch}
+			rate, err := b.inFreshStore(ctx, func(s store.Store) (float64, error) {
+				return perSecond(ctx, b.sizes.round, w.submitters, w.batch, func(ctx context.Context, caller int) error {
+					now := time.Now()
+					submissions := make([]store.Submission, w.batch)
+					for i := range submissions {
+						submissions[i] = b.sources.submission(caller+i, now)
+					}
+					inserted, err := s.Insert(ctx, submissions)
+					for _, in := range inserted {
+						err = errors.Join(err, in.Err)
+					}
+					return err
+				})
+			})
+			if err != nil {
+				return nil, err
+			}
+			rates[w] = rate
+		}
+	}
+	return rates, nil
+}
+
+// inFreshStore takes the median of rounds in one new database.
+func (b *bench) inFreshStore(ctx context.Context, measure func(store.Store) (float64, error)) (float64, error) {
+	dir, remove, err := b.fresh("store")
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	s, err := openStore(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	rate, err := median(b.sizes.rounds, func() (float64, error) { return measure(s) })
+	return rate, errors.Join(err, s.Close())
+}
+
+// submitOverHTTP submits through the Go client to a server in a process of its
+// own, over loopback. No region is connected, so all jobs stay queued.
+func (b *bench) submitOverHTTP(ctx context.Context) (map[way]float64, error) {
+	rates := map[way]float64{}
+	for _, batch := range batches {
+		for _, n := range submitters {
+			w := way{n, batch}
+			rate, err := b.submitToServer(ctx, w)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", w, err)
+			}
+			rates[w] = rate
+		}
+	}
+	return rates, nil
+}
+
+func (b *bench) submitToServer(ctx context.Context, w way) (float64, error) {
+	dir, remove, err := b.fresh("server")
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	server, err := b.startServer(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	submission := api.Submission{Manifest: b.sources.compiled[0].JSON}
+	items := make([]api.BatchItem, w.batch)
+	for i := range items {
+		items[i] = api.BatchItem{Submission: api.Submission{Manifest: b.sources.compiled[i%classes].JSON}}
+	}
+	rate, err := median(b.sizes.rounds, func() (float64, error) {
+		return perSecond(ctx, b.sizes.round, w.submitters, w.batch, func(ctx context.Context, _ int) error {
+			if w.batch == 1 {
+				_, _, err := server.Submit(ctx, submission, "")
+				return err
+			}
+			result, err := server.SubmitBatch(ctx, items)
+			for _, item := range result.Items {
+				if item.Problem != nil {
+					err = errors.Join(err, fmt.Errorf("%d %s: %s", item.Status, item.Problem.Title, item.Problem.Detail))
+				}
+			}
+			return err
+		})
+	})
+	return rate, errors.Join(err, server.stop())
+}
