@@ -10,6 +10,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -36,6 +37,8 @@ var (
 	// ErrGone: nobody wants what was sent any more.
 	ErrGone = errors.New("gone")
 )
+
+var errNoAnswer = errors.New("the control plane did not answer in time")
 
 // Server is the control plane as an agent sees it.
 type Server interface {
@@ -106,16 +109,20 @@ type session struct {
 	epoch       int64
 	sequence    int64
 	incarnation string
+	trust       time.Duration
 	trustUntil  time.Time
 
 	// inventoried says that the control plane has the whole inventory;
 	// inventoryAfter is the job ID up to which it has it.
 	inventoried    bool
 	inventoryAfter string
-	// capacity is the snapshot that the control plane has.
+	// capacity is the snapshot that the control plane has; nil while that is
+	// not certain.
 	capacity *capacity.Snapshot
-	// reported is the phase of each attempt that the control plane knows.
+	// reported is the phase of each attempt that the control plane knows;
+	// told holds every attempt that it may know of, answered or not.
 	reported map[job.AttemptID]runtime.Phase
+	told     map[job.AttemptID]bool
 	// stopping attempts have been told to stop.
 	stopping map[job.AttemptID]bool
 	// unheld are final observations of attempts that the runtime does not
@@ -126,6 +133,7 @@ type session struct {
 func newSession() session {
 	return session{
 		reported: map[job.AttemptID]runtime.Phase{},
+		told:     map[job.AttemptID]bool{},
 		stopping: map[job.AttemptID]bool{},
 		unheld:   map[job.AttemptID]api.Observation{},
 	}
@@ -185,18 +193,31 @@ func (a *Agent) syncOnce(ctx context.Context) error {
 		return err
 	}
 	begun := a.Clock.Now()
-	call, cancel := context.WithCancel(ctx)
+	call, cancel := context.WithTimeoutCause(ctx, a.callTimeout(), errNoAnswer)
 	defer cancel()
-	go a.cancelOnNews(call, cancel)
+	interrupted := make(chan struct{})
+	if request.WaitSeconds > 0 {
+		go a.cancelOnNews(call, func() { close(interrupted); cancel() })
+	}
 	response, err := a.Server.Sync(call, a.Region, request)
 	if err != nil {
-		if call.Err() != nil && ctx.Err() == nil {
+		select {
+		case <-interrupted:
 			return nil
+		default:
+			return cmp.Or(context.Cause(call), err)
 		}
-		return err
 	}
 	a.Absorb(ctx, request, response, begun)
 	return nil
+}
+
+// callTimeout is how long an answer may take: some more than the poll, and
+// little enough to leave time for another try within the trust.
+func (a *Agent) callTimeout() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.LongPoll + max(a.trust/10, time.Second)
 }
 
 // cancelOnNews ends a call as soon as there is something to report that it

@@ -29,22 +29,29 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	}
 	a.sequence++
 	request.Session, request.Epoch, request.Sequence = a.id, a.epoch, a.sequence
-	request.WaitSeconds = a.LongPoll.Seconds()
 	if listErr != nil || capacityErr != nil {
 		a.Log.Warn("the cluster does not answer", "region", a.Region, "list", listErr, "capacity", capacityErr)
 		request.Unreachable = true
+		request.WaitSeconds = a.LongPoll.Seconds()
 		return request, nil
 	}
 	if !sameCapacity(a.capacity, snapshot) {
-		request.Capacity = &snapshot
+		// Until the answer comes, nobody knows which one the control plane
+		// has.
+		request.Capacity, a.capacity = &snapshot, nil
 	}
 	if !a.inventoried && synced {
 		request.Inventory = a.inventoryPage(held)
-		request.WaitSeconds = 0
 	}
+	a.noticeVanished(held, synced)
 	request.Observations = a.news(held)
-	if len(request.Observations) == maxObservations {
-		request.WaitSeconds = 0
+	for _, o := range request.Observations {
+		a.told[attemptID(o.AttemptRef)] = true
+	}
+	if request.Capacity == nil && request.Inventory == nil && len(request.Observations) == 0 {
+		// Only a call that says nothing may be held back, and so only such a
+		// call is ever given up for the sake of news.
+		request.WaitSeconds = a.LongPoll.Seconds()
 	}
 	request.Known = a.known(held)
 	if a.inventoried {
@@ -65,6 +72,7 @@ func (a *Agent) hasNews(ctx context.Context) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.noticeVanished(held, synced)
 	return a.id != "" && (len(a.news(held)) > 0 || !sameCapacity(a.capacity, snapshot) || !a.inventoried && synced)
 }
 
@@ -86,6 +94,28 @@ func (a *Agent) news(held []runtime.Observation) []api.Observation {
 		}
 	}
 	return news
+}
+
+// noticeVanished finds attempts that the control plane may take for alive and
+// that the runtime no longer holds: somebody removed them behind our back.
+func (a *Agent) noticeVanished(held []runtime.Observation, synced bool) {
+	if !synced {
+		return
+	}
+	here := make(map[job.AttemptID]bool, len(held))
+	for _, o := range held {
+		here[o.ID] = true
+	}
+	for id := range a.told {
+		_, over := a.unheld[id]
+		ended := a.reported[id] != "" && a.reported[id].Terminal()
+		if !here[id] && !over && !ended {
+			a.unheld[id] = api.Observation{
+				AttemptRef: ref(id), Phase: string(runtime.PhaseLost), Reason: "vanished",
+				Message: "the region's cluster no longer has it",
+			}
+		}
+	}
 }
 
 // foreign attempts belong to another history of the control plane's data.

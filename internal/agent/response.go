@@ -41,8 +41,8 @@ func (a *Agent) renew(request api.SyncRequest, response api.SyncResponse, begun 
 		a.session = newSession()
 		a.id, a.epoch, a.incarnation = response.Session, response.Epoch, response.Incarnation
 	}
-	trust := time.Duration(response.TrustSeconds * float64(time.Second))
-	until := begun.Add(trust)
+	a.trust = time.Duration(response.TrustSeconds * float64(time.Second))
+	until := begun.Add(a.trust)
 	left := until.Sub(a.Clock.Now())
 	if left <= 0 {
 		return true
@@ -72,6 +72,8 @@ func (a *Agent) acknowledge(request api.SyncRequest, response api.SyncResponse) 
 		id := attemptID(o.AttemptRef)
 		if _, ok := a.unheld[id]; ok {
 			delete(a.unheld, id)
+			delete(a.reported, id)
+			delete(a.told, id)
 			continue
 		}
 		a.reported[id] = runtime.Phase(o.Phase)
@@ -210,6 +212,7 @@ func (a *Agent) finish(id job.AttemptID) {
 	}
 	delete(a.stopping, id)
 	delete(a.reported, id)
+	delete(a.told, id)
 	a.notice()
 }
 

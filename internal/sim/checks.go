@@ -193,6 +193,20 @@ func (c *checks) unfinished() string {
 	return ""
 }
 
+// why adds to what is unfinished what the queue says about it.
+func (c *checks) why() string {
+	text := c.unfinished()
+	s := c.w.anyServer()
+	for id, t := range c.last {
+		if s == nil || t.To.Terminal() {
+			continue
+		}
+		explanation, err := s.queue.Explain(c.w.ctx, id)
+		text += fmt.Sprintf("; %s: %s (%v)", id, explanation.Summary, err)
+	}
+	return text
+}
+
 // atEnd asserts what must hold once all is quiet: nothing is promised, and
 // the counters agree with the records.
 func (c *checks) atEnd() {

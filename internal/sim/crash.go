@@ -24,7 +24,7 @@ type crashStore struct {
 	until int
 	after bool
 	dead  bool
-	// wrote is called after each write that happened.
+	// wrote is called after each write that may have made events.
 	wrote func()
 }
 
@@ -37,22 +37,22 @@ func (s *crashStore) write(do func()) error {
 		s.dead = true
 		if s.after {
 			do()
-			s.wrote()
 		}
 		return errCrashed
 	}
 	s.until--
 	do()
-	s.wrote()
 	return nil
 }
 
 func (s *crashStore) Insert(ctx context.Context, submissions []store.Submission) (out []store.Inserted, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.Insert(ctx, submissions) })
 	return out, errors.Join(crashed, err)
 }
 
 func (s *crashStore) Commit(ctx context.Context, guard *store.Guard, changes []store.Change) (out []error, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.Commit(ctx, guard, changes) })
 	return out, errors.Join(crashed, err)
 }
@@ -63,6 +63,7 @@ func (s *crashStore) SetLogs(ctx context.Context, id job.AttemptID, state job.Lo
 }
 
 func (s *crashStore) Delete(ctx context.Context, ids []job.ID, now time.Time, keep time.Duration) (out []error, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.Delete(ctx, ids, now, keep) })
 	return out, errors.Join(crashed, err)
 }
@@ -73,6 +74,7 @@ func (s *crashStore) Wake(ctx context.Context, now time.Time) (next time.Time, e
 }
 
 func (s *crashStore) OpenSession(ctx context.Context, region, cluster, session string, now time.Time) (out capacity.Region, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.OpenSession(ctx, region, cluster, session, now) })
 	return out, errors.Join(crashed, err)
 }
@@ -83,11 +85,13 @@ func (s *crashStore) Renew(ctx context.Context, renewal store.Renewal, now time.
 }
 
 func (s *crashStore) ExpireSession(ctx context.Context, region string, epoch, renewals int64, now time.Time) (out capacity.Region, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.ExpireSession(ctx, region, epoch, renewals, now) })
 	return out, errors.Join(crashed, err)
 }
 
 func (s *crashStore) SetSchedulable(ctx context.Context, region string, cordoned, draining bool, now time.Time) (out capacity.Region, err error) {
+	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.SetSchedulable(ctx, region, cordoned, draining, now) })
 	return out, errors.Join(crashed, err)
 }

@@ -31,11 +31,11 @@ import (
 const (
 	// troubleTime is for how long faults are injected, calmTime how long the
 	// system then has to finish every job.
-	troubleTime = 3 * time.Minute
+	troubleTime = 2 * time.Minute
 	calmTime    = 30 * time.Minute
 	jobCount    = 24
 	serverCount = 2
-	tick        = 250 * time.Millisecond
+	tick        = 400 * time.Millisecond
 	maxTrace    = 400
 )
 
@@ -144,7 +144,7 @@ func (w *world) play() {
 			return
 		}
 		if w.now().Sub(w.start) > troubleTime+calmTime {
-			w.fail("still not done %s after the faults ended: %s", calmTime, w.checks.unfinished())
+			w.fail("still not done %s after the faults ended: %s", calmTime, w.checks.why())
 		}
 	}
 }
@@ -211,7 +211,7 @@ func (w *world) advanceClusters() {
 	for _, r := range w.regions {
 		r.cluster.advance()
 	}
-	w.plan.plan(w.now().Add(tick/5), w.advanceClusters)
+	w.plan.plan(w.now().Add(tick/4), w.advanceClusters)
 }
 
 // anyServer is one that lives.
