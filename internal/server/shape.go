@@ -99,6 +99,11 @@ func (of *shape) addFields(t reflect.Type) {
 	}
 }
 
+func (of *shape) withoutRequired() *shape {
+	of.required = nil
+	return of
+}
+
 // nearest hints at the field that was probably meant.
 func (of *shape) nearest(name string) string {
 	for _, known := range slices.Sorted(maps.Keys(of.fields)) {

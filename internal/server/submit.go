@@ -17,9 +17,11 @@ import (
 // maxBatch bounds the submissions of one batch.
 const maxBatch = 1000
 
+// The manifest is not required by the shape: that it is missing is told
+// together with what else is wrong, when it is compiled.
 var (
-	submissionShape = shapeOf[api.Submission]()
-	batchItemShape  = shapeOf[api.BatchItem]()
+	submissionShape = shapeOf[api.Submission]().withoutRequired()
+	batchItemShape  = shapeOf[api.BatchItem]().withoutRequired()
 )
 
 // submit takes one job.

@@ -1,0 +1,315 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/joblog"
+	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/placement"
+	"github.com/gco-project/gco/internal/queue"
+	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/sqlite"
+)
+
+const testRegion = "us-east-1"
+
+// system is a whole control plane that serves on a loopback port: the real
+// store, the real queue, the real server.
+type system struct {
+	t       *testing.T
+	store   store.Store
+	queue   *queue.Queue
+	broker  *joblog.Broker
+	archive *joblog.Archive
+	server  *Server
+	metrics *prometheus.Registry
+	log     *logBuffer
+	url     string
+	// token is the first admin's, and admin its client.
+	token string
+	admin *client.Client
+	stop  func()
+}
+
+// options of a system; change them before it starts.
+type setUp struct {
+	Options
+	limits queue.Limits
+	clock  clock.WithTicker
+	// wrap replaces what the server sees of the store or the queue.
+	wrapStore func(store.Store) store.Store
+	wrapQueue func(Queue) Queue
+	noLoops   bool
+	wait      time.Duration
+}
+
+func start(t *testing.T, change ...func(*setUp)) *system {
+	t.Helper()
+	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }}
+	for _, f := range change {
+		f(&set)
+	}
+	s := &system{t: t, metrics: prometheus.NewRegistry(), log: &logBuffer{}}
+	log := slog.New(slog.NewJSONHandler(s.log, nil))
+	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "gco.db"), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.store = db
+	if s.archive, err = joblog.OpenDir(filepath.Join(t.TempDir(), "logs"), 0); err != nil {
+		t.Fatal(err)
+	}
+	policy := manifest.DefaultPolicy()
+	policy.AllowedNamespaces = []string{"default", "team-a", "team-b"}
+	s.broker = joblog.NewBroker(joblog.BrokerOptions{Wake: func(region string) { s.queue.Wake(region) }, Wait: set.wait})
+	s.queue = queue.New(queue.Options{
+		Store: db, Log: log, Holder: "only", Admission: policy, Placement: placement.DefaultPolicy(),
+		Limits: set.limits, Timing: queue.LocalTiming, Requests: s.broker.Requests, Clock: set.clock,
+	})
+	options := set.Options
+	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
+	options.Broker, options.Archive = s.broker, s.archive
+	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
+	options.Version = api.Version{Version: "test", Commit: "none", Go: "go"}
+	if s.server, err = New(options); err != nil {
+		t.Fatal(err)
+	}
+	if s.token, err = Bootstrap(t.Context(), db, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.serve(set.noLoops)
+	s.admin = s.client(s.token)
+	return s
+}
+
+// serve runs the server and the queue's loops until the test ends.
+func (s *system) serve(noLoops bool) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.url = "http://" + listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.server.Run(ctx, listener, nil); err != nil {
+			s.t.Errorf("the server ended with %v", err)
+		}
+	})
+	if !noLoops {
+		running.Go(func() { _ = s.queue.Run(ctx) })
+	}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+	})
+	s.t.Cleanup(func() {
+		s.stop()
+		if err := errors.Join(s.archive.Close(), s.store.Close()); err != nil {
+			s.t.Errorf("closing: %v", err)
+		}
+	})
+}
+
+func (s *system) client(token string) *client.Client {
+	s.t.Helper()
+	c, err := client.New(s.url, token, client.WithAttempts(1))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
+// as returns a client with a new token.
+func (s *system) as(request api.NewToken) *client.Client {
+	s.t.Helper()
+	return s.client(s.secret(request))
+}
+
+func (s *system) secret(request api.NewToken) string {
+	s.t.Helper()
+	if request.Name == "" {
+		request.Name = fmt.Sprintf("%s-%d", request.Role, time.Now().UnixNano())
+	}
+	created, err := s.admin.CreateToken(s.t.Context(), request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return created.Secret
+}
+
+// submit stores a job as the admin.
+func (s *system) submit(change ...func(*api.Submission)) api.Job {
+	s.t.Helper()
+	submission := hello()
+	for _, f := range change {
+		f(&submission)
+	}
+	j, _, err := s.admin.Submit(s.t.Context(), submission, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return j
+}
+
+// agent is the region's agent in the hand of a test.
+type agent struct {
+	*client.Client
+	system   *system
+	region   string
+	sequence int64
+	session  api.SyncResponse
+}
+
+// openRegion opens a session and makes the region fit for work.
+func (s *system) openRegion(region string) *agent {
+	s.t.Helper()
+	a := &agent{Client: s.as(api.NewToken{Role: "agent", Region: region, Name: "agent-" + region}), system: s, region: region}
+	a.open()
+	a.sync(api.SyncRequest{
+		Capacity:  &api.Snapshot{Nodes: []api.NodeShape{{Count: 4, Free: bigNode(), Total: bigNode(), Architecture: "amd64"}}},
+		Inventory: &api.Inventory{Items: []api.AttemptRef{}, Last: true},
+	})
+	return a
+}
+
+func (a *agent) open() {
+	a.system.t.Helper()
+	response, err := a.Sync(a.system.t.Context(), a.region, api.SyncRequest{Cluster: "cluster-" + a.region})
+	if err != nil {
+		a.system.t.Fatal(err)
+	}
+	a.session, a.sequence = response, 0
+}
+
+func (a *agent) sync(request api.SyncRequest) api.SyncResponse {
+	a.system.t.Helper()
+	a.sequence++
+	request.Cluster, request.Session, request.Epoch, request.Sequence = "cluster-"+a.region, a.session.Session, a.session.Epoch, a.sequence
+	response, err := a.Sync(a.system.t.Context(), a.region, request)
+	if err != nil {
+		a.system.t.Fatal(err)
+	}
+	return response
+}
+
+// claim waits until the region is given something to start.
+func (a *agent) claim() api.AttemptRef {
+	a.system.t.Helper()
+	for range 20 {
+		if response := a.sync(api.SyncRequest{MaxStart: 1, WaitSeconds: 3}); len(response.Start) > 0 {
+			return response.Start[0].AttemptRef
+		}
+	}
+	a.system.t.Fatal("the region was given nothing to start")
+	return api.AttemptRef{}
+}
+
+func (a *agent) report(ref api.AttemptRef, phases ...string) {
+	a.system.t.Helper()
+	for _, phase := range phases {
+		a.sync(api.SyncRequest{Observations: []api.Observation{{AttemptRef: ref, Phase: phase}}})
+	}
+}
+
+// answerNext waits for the next request to the region and answers it.
+func (a *agent) answerNext(contentType string, body io.Reader) error {
+	for {
+		response := a.sync(api.SyncRequest{WaitSeconds: 3})
+		if len(response.Requests) > 0 {
+			return a.Answer(a.system.t.Context(), a.region, response.Requests[0], contentType, body)
+		}
+	}
+}
+
+func bigNode() capacity.Resources {
+	return capacity.Resources{"cpu": 64_000, "memory": 256 << 30, "pods": 110}
+}
+
+const helloManifest = `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"hello"},"spec":{"template":{"spec":{` +
+	`"restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1.36","command":["echo","hello"],` +
+	`"resources":{"requests":{"cpu":"100m","memory":"64Mi"}}}]}}}}`
+
+func hello() api.Submission { return api.Submission{Manifest: json.RawMessage(helloManifest)} }
+
+// raw makes a request without the client's help.
+func (s *system) raw(method, path string, headers map[string]string, body string) (*http.Response, string) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.token)
+	for name, value := range headers {
+		request.Header.Set(name, value)
+		if value == "" {
+			request.Header.Del(name)
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response, string(text)
+}
+
+// problemIn reads a problem, and fails where the answer is none.
+func problemIn(t *testing.T, response *http.Response, text string) api.Problem {
+	t.Helper()
+	if contentType := response.Header.Get("Content-Type"); contentType != "application/problem+json" {
+		t.Fatalf("%s with %q is no problem: %s", response.Status, contentType, text)
+	}
+	var p api.Problem
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Status != response.StatusCode || p.Type == "" || p.Title == "" || p.Detail == "" {
+		t.Errorf("%s with %+v", response.Status, p)
+	}
+	return p
+}
+
+// logBuffer keeps what was logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
