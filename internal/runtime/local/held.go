@@ -182,7 +182,7 @@ func (r *Runtime) lastStatus(h *held) (attempt.Status, error) {
 		status.Reason, status.Message = "Fenced", "the region's lease passed before the attempt was started"
 	case errors.Is(err, os.ErrNotExist):
 		status.Phase, status.Reason = runtime.PhaseReleased, "SupervisorFailed"
-		status.Message = "the attempt's supervisor did not start: " + tail(h.dir.SupervisorLog())
+		status.Message = "the attempt's supervisor did not start: " + lastWords(h.dir.SupervisorLog())
 	default:
 		status.Reason, status.Message = "SupervisorLost", "the attempt's supervisor ended without saying how the attempt did"
 	}
@@ -207,8 +207,8 @@ func endedPods(pods []runtime.Pod, now time.Time) []runtime.Pod {
 	return pods
 }
 
-// tail returns the end of a supervisor's own output.
-func tail(path string) string {
+// lastWords returns the end of a supervisor's own output.
+func lastWords(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil || len(text) == 0 {
 		return "it left no message"

@@ -45,7 +45,12 @@ func (r *Runtime) Renew(trust time.Duration) error {
 	if err := renewed.Save(r.region); err != nil {
 		return err
 	}
+	sooner := renewed.Deadline < r.lease.Deadline
 	r.lease = renewed
+	if sooner {
+		// Supervisors sleep until the deadline that they know.
+		r.pokeFenced()
+	}
 	return nil
 }
 
@@ -59,11 +64,7 @@ func (r *Runtime) Fence(ctx context.Context) error {
 		return err
 	}
 	r.lease = fenced
-	for _, h := range r.held {
-		if h.runs() {
-			r.poke(h)
-		}
-	}
+	r.pokeFenced()
 	r.mu.Unlock()
 	return r.wait(ctx, func() bool {
 		for _, h := range r.held {
@@ -73,6 +74,15 @@ func (r *Runtime) Fence(ctx context.Context) error {
 		}
 		return true
 	})
+}
+
+// pokeFenced makes all supervisors look at the lease; r.mu must be held.
+func (r *Runtime) pokeFenced() {
+	for _, h := range r.held {
+		if h.runs() {
+			r.poke(h)
+		}
+	}
 }
 
 // runs tells whether a fence would end it.

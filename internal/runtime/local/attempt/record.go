@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/gco-project/gco/internal/job"
@@ -81,6 +82,9 @@ type Pod struct {
 	Init       []Container   `json:"init,omitempty"`
 	Containers []Container   `json:"containers"`
 }
+
+// All returns the init containers, then the others.
+func (p Pod) All() []Container { return slices.Concat(p.Init, p.Containers) }
 
 // Container is one container of the template.
 type Container struct {

@@ -86,7 +86,7 @@ func gpusOf(template attempt.Pod, gpus []int, name string) string {
 		}
 		return strings.Join(texts, ",")
 	}
-	for _, c := range slices.Concat(template.Init, template.Containers) {
+	for _, c := range template.All() {
 		if c.Name == name {
 			return take(c.GPUs)
 		}

@@ -60,10 +60,14 @@ func (l *logFile) copy() {
 	var out []byte
 	for {
 		text, err := input.ReadSlice('\n')
+		over := err != nil && !errors.Is(err, bufio.ErrBufferFull)
+		if over && len(text) > 0 {
+			text = append(text, '\n') // the last line had none
+		}
 		if len(text) > 0 {
 			out = attempt.AppendLogLine(out, time.Now(), text)
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if over {
 			l.put(out)
 			return
 		}
