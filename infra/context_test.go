@@ -18,6 +18,8 @@ func TestContextOverridesFile(t *testing.T) {
 	}{
 		"dotted path":        {map[string]any{"aws.region": "eu-west-1"}, func(c config.Config) any { return c.AWS.Region }, "eu-west-1"},
 		"number as text":     {map[string]any{"aws.buckets.accessLogRetentionDays": "7"}, func(c config.Config) any { return c.AWS.Buckets.AccessLogRetentionDays }, 7},
+		"list with commas":   {map[string]any{"aws.regions": "eu-west-1,sa-east-1"}, func(c config.Config) any { return strings.Join(c.AWS.Regions, " ") }, "eu-west-1 sa-east-1"},
+		"one as a list":      {map[string]any{"aws.regions": "eu-west-1"}, func(c config.Config) any { return strings.Join(c.AWS.Regions, " ") }, "eu-west-1"},
 		"list as text":       {map[string]any{"aws.regions": "[eu-west-1, sa-east-1]"}, func(c config.Config) any { return strings.Join(c.AWS.Regions, " ") }, "eu-west-1 sa-east-1"},
 		"object":             {map[string]any{"aws": map[string]any{"buckets": map[string]any{"accessLogRetentionDays": float64(9)}}}, func(c config.Config) any { return c.AWS.Buckets.AccessLogRetentionDays }, 9},
 		"profile":            {map[string]any{"profile": "seed"}, func(c config.Config) any { return c.AWS.Removal }, config.RemovalDestroy},

@@ -221,13 +221,13 @@ func TestOverlayWinsAndMerges(t *testing.T) {
 		return Overlay{Source: "test", Value: map[string]any{"aws": value}}
 	}
 	got, err := Parse("", []byte("aws: {region: us-east-1, regions: [us-east-1, us-west-2], tags: {a: x}}"),
-		over(map[string]any{"regions": []any{"eu-west-1"}, "tags": map[string]any{"b": "y"}}),
+		over(map[string]any{"regions": "eu-west-1, sa-east-1", "tags": map[string]any{"b": "y"}}),
 		over(map[string]any{"profile": "seed", "accelerator": map[string]any{"healthCheck": map[string]any{"intervalSeconds": float64(10)}}}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := got.AWS
-	if !slices.Equal(a.Regions, []string{"eu-west-1"}) || a.Region != "us-east-1" || a.Tags["a"]+a.Tags["b"] != "xy" ||
+	if !slices.Equal(a.Regions, []string{"eu-west-1", "sa-east-1"}) || a.Region != "us-east-1" || a.Tags["a"]+a.Tags["b"] != "xy" ||
 		a.Accelerator.HealthCheck.IntervalSeconds != 10 || a.Removal != RemovalDestroy {
 		t.Errorf("%+v", a)
 	}

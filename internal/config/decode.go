@@ -138,6 +138,7 @@ func (d *decoder) eachKey(node *yaml.Node, path string, visit func(key, value *y
 }
 
 func (d *decoder) list(node *yaml.Node, target reflect.Value, path string, depth int) {
+	node = d.tree.split(node)
 	if !d.wantKind(node, yaml.SequenceNode, path, "a list") {
 		return
 	}

@@ -123,6 +123,22 @@ func (t *tree) place(node *yaml.Node) string {
 	return lineOf(node)
 }
 
+// split turns a text of an overlay into the list that it stands for: on a command
+// line a,b is easier to write than [a, b]. In a file a list is a list.
+func (t *tree) split(node *yaml.Node) *yaml.Node {
+	source, overlaid := t.source[node]
+	if !overlaid || node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" {
+		return node
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	for item := range strings.SplitSeq(node.Value, ",") {
+		child := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)}
+		list.Content = append(list.Content, child)
+	}
+	t.mark(list, source)
+	return list
+}
+
 // lookup returns the first value of key in a mapping, or nil.
 func lookup(mapping *yaml.Node, key string) *yaml.Node {
 	if mapping.Kind != yaml.MappingNode {

@@ -48,6 +48,8 @@ func run(args []string, out io.Writer) error {
 		for _, stack := range assembly.Stacks {
 			fmt.Fprintln(out, assembly.Template(stack))
 		}
+		fmt.Fprintf(out, "cdk-nag: %d checks, %d findings suppressed with a reason, none open\n",
+			assembly.Nag.Checked, len(assembly.Nag.Suppressed))
 	}
 	return nil
 }
