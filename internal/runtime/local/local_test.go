@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // patience bounds every wait; only a failing test waits that long.
 const patience = 30 * time.Second
 
-func testOptions(t *testing.T) Options {
+func testOptions(t testing.TB) Options {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
@@ -52,7 +52,7 @@ func testOptions(t *testing.T) Options {
 	}
 }
 
-func openTest(t *testing.T, options Options) *Runtime {
+func openTest(t testing.TB, options Options) *Runtime {
 	t.Helper()
 	r, err := Open(options)
 	if err != nil {
@@ -66,7 +66,7 @@ func openTest(t *testing.T, options Options) *Runtime {
 }
 
 // endAll leaves nothing running behind a test.
-func endAll(t *testing.T, r *Runtime) {
+func endAll(t testing.TB, r *Runtime) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r.mu.Lock()
@@ -103,7 +103,7 @@ func attemptOf(id job.AttemptID, script string) runtime.Attempt {
 	return runtime.Attempt{ID: id, Incarnation: "one", Namespace: "default", Name: "test", Manifest: text}
 }
 
-func apply(t *testing.T, r *Runtime, a runtime.Attempt) {
+func apply(t testing.TB, r *Runtime, a runtime.Attempt) {
 	t.Helper()
 	if err := r.Apply(t.Context(), a); err != nil {
 		t.Fatalf("applying: %v", err)
@@ -111,7 +111,7 @@ func apply(t *testing.T, r *Runtime, a runtime.Attempt) {
 }
 
 // await returns what r says of an attempt once ok holds for it.
-func await(t *testing.T, r *Runtime, id job.AttemptID, what string, ok func(runtime.Observation) bool) runtime.Observation {
+func await(t testing.TB, r *Runtime, id job.AttemptID, what string, ok func(runtime.Observation) bool) runtime.Observation {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -130,12 +130,12 @@ func await(t *testing.T, r *Runtime, id job.AttemptID, what string, ok func(runt
 	return last
 }
 
-func awaitEnd(t *testing.T, r *Runtime, id job.AttemptID) runtime.Observation {
+func awaitEnd(t testing.TB, r *Runtime, id job.AttemptID) runtime.Observation {
 	t.Helper()
 	return await(t, r, id, "the end", func(o runtime.Observation) bool { return o.Phase.Terminal() })
 }
 
-func awaitPhase(t *testing.T, r *Runtime, id job.AttemptID, phase runtime.Phase) runtime.Observation {
+func awaitPhase(t testing.TB, r *Runtime, id job.AttemptID, phase runtime.Phase) runtime.Observation {
 	t.Helper()
 	return await(t, r, id, string(phase), func(o runtime.Observation) bool { return o.Phase == phase })
 }

@@ -3,6 +3,7 @@ package supervise
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,10 +71,11 @@ const (
 
 func newPod(j *controller, index, slot int, now time.Time) *pod {
 	p := &pod{job: j, template: j.plan.Pod, uid: uuid.NewString(), index: index, slot: slot, phase: podPending, createdAt: now}
-	p.name = j.record.Name + "-" + j.names()
+	p.name = j.record.Name + "-"
 	if index >= 0 {
-		p.name = fmt.Sprintf("%s-%d-%s", j.record.Name, index, j.names())
+		p.name += strconv.Itoa(index) + "-"
 	}
+	p.name += j.names()
 	for _, c := range p.template.Init {
 		p.init = append(p.init, &container{pod: p, template: c, init: true, state: waiting})
 	}
