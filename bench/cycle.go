@@ -38,7 +38,7 @@ func (b *bench) cycles(ctx context.Context) error {
 		}
 		b.report.add(bare[depth], "jobs/s", "bare rows, the same way, %s waiting", round(float64(depth)))
 	}
-	for _, depth := range []int{b.sizes.depths[0], b.sizes.deepest()} {
+	for _, depth := range b.sizes.depths[1:] {
 		rate, err := b.cycleSync(ctx, depth)
 		if err != nil {
 			return fmt.Errorf("working through Sync with %d waiting: %w", depth, err)
