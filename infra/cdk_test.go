@@ -10,9 +10,14 @@ import (
 )
 
 // cdk runs the CDK command line that package.json pins, as a user would in this
-// directory.
-func cdk(t *testing.T, args ...string) (string, error) {
+// directory, on a gco.yaml given as text.
+func cdk(t *testing.T, conf string, args ...string) (string, error) {
 	t.Helper()
+	file := filepath.Join(t.TempDir(), "gco.yaml")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args = append(args, "-c", "config="+file)
 	tool := filepath.Join("node_modules", "aws-cdk", "bin", "cdk")
 	if _, err := os.Stat(tool); err != nil {
 		t.Fatalf("the CDK command line is missing: run npm ci --ignore-scripts in infra/ (%v)", err)
@@ -28,11 +33,7 @@ func TestCommandLineWritesTheSameTemplates(t *testing.T) {
 	const name = "production with replicas"
 	a := scenario(t, name)
 	dir := t.TempDir()
-	file := filepath.Join(dir, "gco.yaml")
-	if err := os.WriteFile(file, []byte(scenarios[name]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := cdk(t, "synth", "--quiet", "--output", dir, "-c", "config="+file); err != nil {
+	if out, err := cdk(t, scenarios[name], "synth", "--quiet", "--output", dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, stack := range a.Stacks {
@@ -50,8 +51,24 @@ func TestCommandLineWritesTheSameTemplates(t *testing.T) {
 	}
 }
 
+// TestDiffWithATemplate: a change shows before it is deployed, and without
+// credentials.
+func TestDiffWithATemplate(t *testing.T) {
+	base := scenario(t, "production").Template("gco-global")
+	out, err := cdk(t, "", "diff", "*-global", "--template", base, "-c", "aws.accelerator.healthCheck.intervalSeconds=10")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(out, "HealthCheckIntervalSeconds") || !strings.Contains(out, "[-] 30") || !strings.Contains(out, "[+] 10") {
+		t.Errorf("the change does not show in\n%s", out)
+	}
+	if strings.Count(out, "[~] AWS::") != 1 {
+		t.Errorf("more than the change shows in\n%s", out)
+	}
+}
+
 func TestCommandLineFailsOnFaults(t *testing.T) {
-	out, err := cdk(t, "synth", "--quiet", "--output", t.TempDir(), "-c", "aws.regions=[nowhere]", "-c", "aws.buckets.accessLogRetentionDays=0")
+	out, err := cdk(t, "", "synth", "--quiet", "--output", t.TempDir(), "-c", "aws.regions=[nowhere]", "-c", "aws.buckets.accessLogRetentionDays=0")
 	if err == nil {
 		t.Fatal("a faulty context passed")
 	}

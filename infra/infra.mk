@@ -3,6 +3,8 @@
 #
 #   CONFIG     the configuration; default gco.yaml where it exists
 #   PROFILE    production or seed, over what the configuration says
+#   INFRA_BASE template of the global stack that infra-diff compares with, in
+#              place of what is deployed; needs no credentials
 #   INFRA_OUT  directory that receives <stack>.template.json and the reports
 PROFILE ?=
 INFRA_OUT ?= infra/cdk.out
@@ -24,8 +26,8 @@ infra-synth: ## Write the CloudFormation templates [CONFIG=gco.yaml] [PROFILE=se
 infra-policy: ## Print the IAM policy that CloudFormation needs [CONFIG=gco.yaml] [PROFILE=seed]
 	@cd infra && go run ./cmd/gco-infra $(if $(INFRA_CONFIG),-config '$(INFRA_CONFIG)') $(if $(PROFILE),-profile '$(PROFILE)') -policy
 
-infra-diff: infra-node ## Compare the templates with what is deployed (needs AWS credentials) [CONFIG=gco.yaml] [PROFILE=seed]
-	@cd infra && $(INFRA_ENV) npx aws-cdk diff $(if $(INFRA_CONFIG),-c 'config=$(INFRA_CONFIG)') $(if $(PROFILE),-c 'profile=$(PROFILE)')
+infra-diff: infra-node ## Compare with what is deployed, or offline with a template [CONFIG=gco.yaml] [PROFILE=seed] [INFRA_BASE=FILE]
+	@cd infra && $(INFRA_ENV) npx aws-cdk diff $(if $(INFRA_BASE),'*-global' --template '$(abspath $(INFRA_BASE))') $(if $(INFRA_CONFIG),-c 'config=$(INFRA_CONFIG)') $(if $(PROFILE),-c 'profile=$(PROFILE)')
 
 infra-test: infra-node ## Test the AWS layer: templates, cdk-nag, CloudFormation's schemas
 	@cd infra && go vet ./... && $(INFRA_ENV) go test -shuffle=on ./...
