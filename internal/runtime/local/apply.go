@@ -26,9 +26,8 @@ import (
 //  4. a supervisor is started. If this process dies before, its successor
 //     starts one, unless the lease has passed.
 func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
-	if r.isHeld(a.ID) {
-		_, err := r.find(ctx, a.ID)
-		return err
+	if h := r.lookUp(a.ID); h != nil {
+		return h.await(ctx)
 	}
 	if _, err := attempt.ParseName(attempt.Name(a.ID)); err != nil {
 		return &runtime.Rejected{Reason: "InvalidName", Message: err.Error()}
@@ -42,35 +41,39 @@ func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
 		return err
 	}
 	if !mine {
-		_, err := r.find(ctx, a.ID)
-		return err
+		return h.await(ctx)
 	}
-	err = r.write(h)
+	if err := r.write(h); err != nil {
+		return r.drop(h, err)
+	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil {
-		h.err = err
-		delete(r.held, h.id)
-		r.nodes.release(h.slots, h.record.Plan.Requests)
-		close(h.made)
-		r.signal()
-		return fmt.Errorf("holding attempt %s: %w", attempt.Name(a.ID), err)
-	}
 	close(h.made)
 	r.signal()
-	if r.closed {
-		return nil
-	}
+	r.mu.Unlock()
 	if err := r.start(h); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		return r.releaseUnstarted(h, err)
 	}
 	return nil
 }
 
-func (r *Runtime) isHeld(id job.AttemptID) bool {
+func (r *Runtime) lookUp(id job.AttemptID) *held {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.held[id] != nil
+	return r.held[id]
+}
+
+// drop takes back what could not be written.
+func (r *Runtime) drop(h *held, cause error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.err = fmt.Errorf("holding attempt %s: %w", attempt.Name(h.id), cause)
+	delete(r.held, h.id)
+	r.nodes.release(h.slots, h.record.Plan.Requests)
+	close(h.made)
+	r.signal()
+	return h.err
 }
 
 // reserve gives the attempt room on the nodes. mine is false where another

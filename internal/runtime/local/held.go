@@ -43,6 +43,16 @@ func (h *held) durable() bool {
 	}
 }
 
+// await returns when the attempt is held durably, or why it could not be.
+func (h *held) await(ctx context.Context) error {
+	select {
+	case <-h.made:
+		return h.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // List returns every attempt that is held, by job ID and attempt. It is always
 // complete.
 func (r *Runtime) List(context.Context) (list []runtime.Observation, synced bool, err error) {

@@ -27,7 +27,13 @@ func (r *Runtime) openLease(found []*held) error {
 		lease.Fences = max(lease.Fences, h.record.Fences+1)
 	}
 	r.lease = attempt.Lease{Boot: r.boot, Fences: lease.Fences}
-	return r.lease.Save(r.region)
+	if err := r.lease.Save(r.region); err != nil {
+		return err
+	}
+	for _, h := range found {
+		r.poke(h)
+	}
+	return nil
 }
 
 // Renew lets fenced attempts run for at most trust from now.

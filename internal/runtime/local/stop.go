@@ -34,19 +34,15 @@ func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
 
 // find returns an attempt that is held, waiting for one that is being made.
 func (r *Runtime) find(ctx context.Context, id job.AttemptID) (*held, error) {
-	r.mu.Lock()
-	h := r.held[id]
-	r.mu.Unlock()
+	h := r.lookUp(id)
 	if h == nil {
 		return nil, runtime.ErrNotFound
 	}
-	select {
-	case <-h.made:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if h.err != nil {
-		return nil, runtime.ErrNotFound
+	if err := h.await(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, runtime.ErrNotFound // it never came to be
 	}
 	return h, nil
 }

@@ -59,9 +59,7 @@ func (w *watch) tell(event fsnotify.Event) {
 	dir, name := filepath.Split(event.Name)
 	dir = filepath.Clean(dir)
 	if dir == w.statuses {
-		if event.Has(fsnotify.Create) || event.Has(fsnotify.Write) {
-			w.written(name)
-		}
+		w.written(name)
 		return
 	}
 	w.mu.Lock()

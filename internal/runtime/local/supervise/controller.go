@@ -124,6 +124,22 @@ func (j *controller) end(o outcome) {
 	j.changes++
 }
 
+// interrupt says that everything is being killed: nothing is started again.
+func (j *controller) interrupt() {
+	for _, p := range j.live {
+		p.end("")
+	}
+}
+
+// abandon ends the pods of which nothing runs any more.
+func (j *controller) abandon(now time.Time) {
+	for _, p := range j.live {
+		p.phase, p.finishedAt = podFailed, now
+	}
+	j.ended = append(j.ended, j.live...)
+	j.live = nil
+}
+
 func (j *controller) podOver(p *pod, now time.Time) {
 	j.live = slices.DeleteFunc(j.live, func(other *pod) bool { return other == p })
 	j.ended = append(j.ended, p)

@@ -50,6 +50,9 @@ func (l *logFile) abandon() error {
 	return errors.Join(l.write.Close(), l.read.Close(), l.file.Close())
 }
 
+// stop makes copy return although somebody could still write.
+func (l *logFile) stop() { _ = l.read.SetReadDeadline(time.Now()) }
+
 // copy returns when nobody can write to the pipe any more. Whatever goes
 // wrong with the file, the pipe is read to its end: a full disk must not stop
 // the job.

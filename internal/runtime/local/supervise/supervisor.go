@@ -12,10 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	goruntime "runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,6 +32,9 @@ const (
 	sweepPause = 20 * time.Millisecond
 	// retryPause is the pause after a status that could not be written.
 	retryPause = 200 * time.Millisecond
+	// drainPatience is how long the output may stay open after everything of a
+	// container has ended: whom it was handed to is no business of the job's.
+	drainPatience = time.Second
 )
 
 // supervisor is the one goroutine that owns everything; the others send to
@@ -104,6 +109,9 @@ func (s *supervisor) prepare() (done bool, err error) {
 }
 
 func (s *supervisor) loop(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	asked := ctx.Done()
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	// An attempt does not end because a terminal was closed. The signals are
@@ -117,7 +125,8 @@ func (s *supervisor) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	for {
 		select {
-		case <-ctx.Done():
+		case <-asked:
+			asked = nil
 			s.kill(outcome{phase: runtime.PhaseLost, reason: "SupervisorTerminated", message: "the supervisor was asked to end"})
 		case <-children:
 		case <-pokes:
@@ -157,12 +166,12 @@ func (s *supervisor) turn() (over bool, wake time.Time) {
 			wake = time.Now().Add(sweepPause)
 		}
 	}
-	for _, t := range s.tasks {
-		if t.exited && !t.settled() {
-			wake = earlier(wake, time.Now().Add(sweepPause))
-		}
+	if s.settling() {
+		wake = earlier(wake, time.Now().Add(sweepPause))
 	}
-	if !over {
+	if over {
+		s.job.abandon(time.Now())
+	} else {
 		end = nil
 	}
 	if err := s.save(s.status(end)); err != nil {
@@ -212,6 +221,7 @@ func (s *supervisor) checkLease() {
 func (s *supervisor) kill(o outcome) {
 	if s.killed == nil {
 		s.killed = &o
+		s.job.interrupt()
 	}
 }
 
@@ -247,11 +257,11 @@ func (s *supervisor) status(end *outcome) attempt.Status {
 	if !s.job.startedAt.IsZero() {
 		status.Phase = runtime.PhaseRunning
 	}
-	for _, p := range append(s.job.ended, s.job.live...) {
+	for _, p := range slices.Concat(s.job.ended, s.job.live) {
 		status.Pods = append(status.Pods, p.view())
 	}
-	for _, t := range s.tasks {
-		status.Leaders = append(status.Leaders, t.leader)
+	for _, pid := range slices.Sorted(maps.Keys(s.tasks)) {
+		status.Leaders = append(status.Leaders, s.tasks[pid].leader)
 	}
 	if end != nil {
 		status.Phase, status.Reason, status.Message, status.ExitCode = end.phase, end.reason, end.message, end.exitCode

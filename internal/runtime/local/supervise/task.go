@@ -24,9 +24,11 @@ type task struct {
 	marker    string
 	exit      process.Exit
 	exited    bool
-	// alone: nothing that the leader started is left.
-	alone   bool
-	drained bool
+	// alone: nothing that the leader started is left; since when.
+	alone      bool
+	aloneSince time.Time
+	output     *logFile
+	drained    bool
 }
 
 // settled says that the run is over in every respect.
@@ -63,7 +65,7 @@ func (s *supervisor) start(p *pod, c *container) error {
 		return err
 	}
 	marker, value := attempt.ContainerMarker(s.record.Token, p.name, c.template.Name)
-	t := &task{container: c, marker: marker + "=" + value}
+	t := &task{container: c, marker: marker + "=" + value, output: output}
 	t.leader.PID = pid
 	if entry, err := process.Look(pid); err == nil {
 		t.leader = entry.Process
@@ -161,6 +163,21 @@ func (s *supervisor) settle() {
 	}
 }
 
+// settling tells whether runs have ended that are not over in every respect.
+func (s *supervisor) settling() bool {
+	found := false
+	for _, t := range s.tasks {
+		if !t.exited {
+			continue
+		}
+		found = true
+		if t.alone && time.Since(t.aloneSince) > drainPatience {
+			t.output.stop()
+		}
+	}
+	return found
+}
+
 // leaveAlone kills what ended leaders left behind: like a container, a run
 // ends with its first process.
 func (s *supervisor) leaveAlone() {
@@ -183,7 +200,7 @@ func (s *supervisor) leaveAlone() {
 		below = process.Below(table, s.self.PID)
 	}
 	for _, t := range left {
-		t.alone = s.killLeft(t, below)
+		t.alone, t.aloneSince = s.killLeft(t, below), time.Now()
 	}
 }
 
