@@ -35,6 +35,7 @@ func newChecks(w *world) *checks {
 // afterStep reads the events since the last step, and compares every record
 // with its last event.
 func (c *checks) afterStep() {
+	c.unwanted()
 	if !c.stale {
 		return
 	}
@@ -148,6 +149,22 @@ func (c *checks) running() {
 				c.w.fail("job %s runs twice: in %s and in %s", id.Job, there, here)
 			}
 			where[id.Job] = here
+		}
+	}
+}
+
+// unwanted asserts that no attempt runs on which the queue has given up, once
+// all agents have had time to hear of it.
+func (c *checks) unwanted() {
+	if !c.w.calm || c.w.now().Sub(c.w.calmSince) < settleTime {
+		return
+	}
+	for _, r := range c.w.regions {
+		for _, id := range r.cluster.ids() {
+			t := c.last[id.Job]
+			if !r.cluster.attempts[id].phase.Terminal() && (t.To.Terminal() || t.Attempt != id.Attempt) {
+				c.w.fail("%s still runs attempt %d of job %s, which is %s on attempt %d", r.name, id.Attempt, id.Job, t.To, t.Attempt)
+			}
 		}
 	}
 }

@@ -90,9 +90,21 @@ func (c *clients) accept(key string, id job.ID) {
 	}
 }
 
+// cancelAny cancels one of the accepted jobs through the given server.
+func (c *clients) cancelAny(s *server) {
+	if n := len(c.accepted); n > 0 {
+		c.cancelThrough(s, c.accepted[fmt.Sprintf("key-%d", 1+c.w.dice.IntN(c.sent))])
+	}
+}
+
 func (c *clients) cancel(id job.ID) {
-	s := c.w.anyServer()
-	if s == nil {
+	if s := c.w.anyServer(); s != nil {
+		c.cancelThrough(s, id)
+	}
+}
+
+func (c *clients) cancelThrough(s *server, id job.ID) {
+	if id == "" {
 		return
 	}
 	_, err := s.queue.Cancel(c.w.ctx, id)

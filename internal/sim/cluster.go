@@ -74,9 +74,13 @@ func (c *cluster) Apply(ctx context.Context, a runtime.Attempt) error {
 		}
 	}
 	start := c.now().Add(between(c.dice, 0, 3*time.Second))
+	length := 40 * time.Second
+	if c.dice.IntN(8) == 0 {
+		length = 4 * time.Minute
+	}
 	c.attempts[a.ID] = &attempt{
 		Attempt: a, phase: runtime.PhaseApplied, startAt: start,
-		endAt:    start.Add(between(c.dice, 100*time.Millisecond, 40*time.Second)),
+		endAt:    start.Add(between(c.dice, 100*time.Millisecond, length)),
 		succeeds: c.dice.IntN(5) > 0,
 		exit:     1 + c.dice.IntN(3),
 	}

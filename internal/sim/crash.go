@@ -26,6 +26,8 @@ type crashStore struct {
 	dead  bool
 	// wrote is called after each write that may have made events.
 	wrote func()
+	// meanwhile is called before each change of jobs.
+	meanwhile func()
 }
 
 // write runs one write, unless the server is dead or dies before it.
@@ -52,6 +54,7 @@ func (s *crashStore) Insert(ctx context.Context, submissions []store.Submission)
 }
 
 func (s *crashStore) Commit(ctx context.Context, guard *store.Guard, changes []store.Change) (out []error, err error) {
+	s.meanwhile()
 	defer s.wrote()
 	crashed := s.write(func() { out, err = s.Store.Commit(ctx, guard, changes) })
 	return out, errors.Join(crashed, err)

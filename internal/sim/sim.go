@@ -35,8 +35,11 @@ const (
 	calmTime    = 30 * time.Minute
 	jobCount    = 24
 	serverCount = 2
-	tick        = 400 * time.Millisecond
-	maxTrace    = 400
+	// settleTime is for how long after the faults an attempt may run that
+	// nobody wants: an old answer, a restart, a stop.
+	settleTime = 40 * time.Second
+	tick       = 400 * time.Millisecond
+	maxTrace   = 400
 )
 
 var regionNames = []string{"east", "north", "west"}
@@ -64,9 +67,11 @@ type world struct {
 	checks  *checks
 
 	// calm ends the injection of faults.
-	calm  bool
-	trace []string
-	log   *slog.Logger
+	calm         bool
+	calmSince    time.Time
+	interleaving bool
+	trace        []string
+	log          *slog.Logger
 }
 
 // server is one process of the control plane.
@@ -177,7 +182,10 @@ func (w *world) newID() string {
 
 // boot starts a server process with nothing in its memory.
 func (w *world) boot(s *server) {
-	s.path = &crashStore{Store: w.store, until: -1, wrote: func() { w.checks.stale = true }}
+	s.path = &crashStore{
+		Store: w.store, until: -1,
+		wrote: func() { w.checks.stale = true }, meanwhile: func() { w.interleave(s) },
+	}
 	s.queue = queue.New(queue.Options{
 		Store: s.path, Clock: w.clock, Holder: s.name + "/" + w.newID(), Timing: timing,
 		Admission: manifest.DefaultPolicy(), Placement: placement.DefaultPolicy(), NewID: w.newID,
@@ -204,6 +212,29 @@ func (w *world) loop(s *server) {
 		next = w.later(0, 25*time.Second)
 	}
 	w.plan.plan(next, func() { w.loop(s) })
+}
+
+// interleave lets something else happen between what a server has read and
+// what it is about to write.
+func (w *world) interleave(s *server) {
+	if w.interleaving || !w.chance(6) {
+		return
+	}
+	w.interleaving = true
+	defer func() { w.interleaving = false }()
+	other := w.anyServer()
+	if other == nil || other == s {
+		return
+	}
+	if w.dice.IntN(2) == 0 {
+		w.clients.cancelAny(other)
+		return
+	}
+	for _, step := range other.queue.Steps() {
+		if err := step(w.ctx); err != nil && !other.path.dead {
+			w.fail("%s: a loop failed: %v", other.name, err)
+		}
+	}
 }
 
 // advanceClusters lets the fake clusters follow the clock.
@@ -235,7 +266,7 @@ func (w *world) planFaults() {
 func (w *world) fault() {
 	r := w.regions[w.dice.IntN(len(w.regions))]
 	s := w.servers[w.dice.IntN(len(w.servers))]
-	switch w.dice.IntN(10) {
+	switch w.dice.IntN(11) {
 	case 0, 1:
 		s.path.until, s.path.after = w.dice.IntN(12), w.dice.IntN(2) == 0
 		w.note("%s will crash in %d writes (after: %t)", s.name, s.path.until, s.path.after)
@@ -255,11 +286,12 @@ func (w *world) fault() {
 	case 8:
 		w.schedule(r)
 	case 9:
-		if w.dice.IntN(3) == 0 {
-			w.note("%s is wiped", r.name)
-			r.cluster.wipe()
-			break
+		w.note("%s is wiped", r.name)
+		r.cluster.wipe()
+		if w.dice.IntN(2) == 0 {
+			r.killAgent(between(w.dice, 0, 8*time.Second))
 		}
+	case 10:
 		r.intruder()
 	}
 }
@@ -284,7 +316,7 @@ func (w *world) schedule(r *region) {
 // heal ends all trouble.
 func (w *world) heal() {
 	w.note("calm")
-	w.calm = true
+	w.calm, w.calmSince = true, w.now()
 	for _, s := range w.servers {
 		s.path.until = -1
 	}
