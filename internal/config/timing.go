@@ -43,6 +43,11 @@ func (t Timing) Or(defaults Timing) Timing {
 	}
 }
 
+// Poll is how long an agent lets a call be held back. Trust counts from the
+// start of a call, so it has to last for the whole of the next one, too: two
+// polls, and something for the way.
+func (t Timing) Poll() time.Duration { return min(t.LongPoll, t.Trust/3) }
+
 // validate wants the order that makes a fence safe under the defaults of both
 // roles: a file that sets only some of the times must be right in either.
 func (t Timing) validate(path string) []Fault {

@@ -42,3 +42,11 @@ func TestLimitFaults(t *testing.T) {
 		wantFault(t, test.text, test.fault)
 	}
 }
+
+func TestTrustOutlivesTwoPolls(t *testing.T) {
+	for _, timing := range []config.Timing{config.TimingInProduction, config.TimingOnLaptop} {
+		if poll := timing.Poll(); poll > timing.LongPoll || timing.Trust-2*poll < timing.Trust/4 {
+			t.Errorf("polls of %s leave %s of a trust of %s", poll, timing.Trust-2*poll, timing.Trust)
+		}
+	}
+}

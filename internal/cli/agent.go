@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/daemon"
+)
+
+type agentOptions struct {
+	daemonOptions
+	region      string
+	runtime     string
+	checkpoints string
+	laptop      bool
+	withParent  bool
+}
+
+func newAgent(p *Program, run func(context.Context, *agentOptions) error) *cobra.Command {
+	opts := &agentOptions{daemonOptions: daemonOptions{Program: p}}
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent of one region",
+		Long: `Agent drives one region: it asks the control plane for work, applies it to the
+region's runtime, and reports. It needs an outgoing connection only.
+
+The local runtime runs the containers of jobs as processes of this host, as this
+user. It pulls no images and isolates nothing, so it has to be asked for.`,
+		Example: `  gco tokens create us-east-1-agent --role agent --region us-east-1 > agent.token
+  gco agent --region us-east-1 --runtime local --addr https://gco.example.com --token-file agent.token --dir /var/lib/gco-agent`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.check(cmd); err != nil {
+				return err
+			}
+			if opts.region == "" {
+				return usagef(cmd, "--region is needed: the name of the region to drive")
+			}
+			if opts.runtime != "local" {
+				return usagef(cmd, "--runtime %q: only local is known, which runs jobs as processes of this host; say --runtime local if that is what you want", opts.runtime)
+			}
+			return run(cmd.Context(), opts)
+		},
+	}
+	opts.register(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringVar(&opts.region, "region", "", "`NAME` of the region")
+	flags.StringVar(&opts.runtime, "runtime", "", "what runs the jobs, `local`: processes of this host")
+	flags.StringVar(&opts.checkpoints, "checkpoint-dir", "", "`DIRECTORY` for checkpoints, shared by the regions of a host (default checkpoints in --dir)")
+	flags.BoolVar(&opts.laptop, "laptop", false, "use the times of gco up")
+	flags.BoolVar(&opts.withParent, "with-parent", false, "end when standard input ends")
+	for _, hidden := range []string{"laptop", "with-parent"} {
+		if err := flags.MarkHidden(hidden); err != nil {
+			panic("cli: " + err.Error())
+		}
+	}
+	complete(cmd, "runtime", "local")
+	completeWith(cmd, "region", p.regionNames())
+	opts.completions(cmd)
+	return cmd
+}
+
+func runAgent(ctx context.Context, opts *agentOptions) error {
+	c, err := opts.load()
+	if err != nil {
+		return err
+	}
+	if c.Server.Dir == "" {
+		return errors.New("the agent needs a directory for what it runs: pass --dir")
+	}
+	dir, err := stateDir(c.Server.Dir)
+	if err != nil {
+		return err
+	}
+	executable, err := opts.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	server, err := opts.connect()
+	if err != nil {
+		return err
+	}
+	times, level := config.TimingInProduction, slog.LevelInfo
+	if opts.laptop {
+		times, level = config.TimingOnLaptop, slog.LevelWarn
+	}
+	log := opts.log(c, level)
+	checkpoints := opts.checkpoints
+	if checkpoints == "" {
+		checkpoints = filepath.Join(dir, "checkpoints")
+	}
+	region, err := daemon.OpenRegion(daemon.RegionOptions{
+		Name: opts.region, Region: regionOf(c, opts.region), Dir: dir, CheckpointDir: checkpoints,
+		Executable: executable, Client: server, LongPoll: c.Timing.Or(times).Poll(), Clock: opts.Clock, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("driving", "region", opts.region, "server", server.Addr(), "dir", dir)
+	if opts.withParent {
+		ctx = opts.untilParentEnds(ctx)
+	}
+	return region.Run(ctx)
+}
+
+// untilParentEnds returns a context that ends when the other end of standard
+// input goes, so that no agent of gco up is left behind however that ends.
+func (o *agentOptions) untilParentEnds(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, o.In)
+	}()
+	return ctx
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/client"
+)
+
+type eventsOptions struct {
+	*Program
+	output    format
+	follow    bool
+	all       bool
+	namespace string
+	job       string
+	types     []string
+	after     string
+}
+
+func newEvents(p *Program, run func(context.Context, *eventsOptions) error) *cobra.Command {
+	opts := &eventsOptions{Program: p}
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show what happens to jobs and regions",
+		Long: `Events shows every transition of a job and of a region, in the order in which
+they were written: those that are kept, and with --follow those to come. JSON is
+one object a line; its cursor, which the last line on standard error names when
+a stream ends early, goes on from there with --after.`,
+		Example: `  gco events --job 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f
+  gco events --follow --type 'job.*' --namespace research
+  gco events --follow --all -o json | jq -r .type`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), opts) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&opts.follow, "follow", "f", false, "wait for further events; without --all or --after it begins now")
+	flags.BoolVar(&opts.all, "all", false, "with --follow: begin with the oldest event that is kept")
+	flags.StringVarP(&opts.namespace, "namespace", "n", "", "only events of jobs in this `NAMESPACE`")
+	flags.StringVar(&opts.job, "job", "", "only events of this `JOB`")
+	flags.StringSliceVar(&opts.types, "type", nil, "only events of these `TYPES`, such as job.failed or region.*")
+	flags.StringVar(&opts.after, "after", "", "go on after this `CURSOR`")
+	completeWith(cmd, "job", p.jobIDs(nil))
+	complete(cmd, "type", eventTypes()...)
+	addOutput(cmd, &opts.output)
+	return cmd
+}
+
+// eventTypes are those worth completing.
+func eventTypes() []string {
+	types := []string{"job.*", "region.*", "region.opened", "region.lost", "region.cordoned", "region.draining", "region.uncordoned"}
+	for _, state := range states() {
+		types = append(types, "job."+state)
+	}
+	return types
+}
+
+func runEvents(ctx context.Context, opts *eventsOptions) error {
+	c, err := opts.connect()
+	if err != nil {
+		return err
+	}
+	events, err := c.Events(ctx, client.EventFilter{
+		Namespace: opts.namespace, Job: opts.job, Types: opts.types, After: opts.after,
+		Oldest: opts.after == "" && (opts.all || !opts.follow), Once: !opts.follow,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the event stream: %w", err)
+	}
+	defer events.Close()
+	if opts.output == "" && !opts.Terminal {
+		fmt.Fprintln(opts.Out, strings.Join(eventHeader, "\t"))
+	}
+	for {
+		event, err := events.Next()
+		switch {
+		case errors.Is(err, io.EOF), err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading events: %w; go on with --after %s", err, events.Cursor())
+		}
+		if err := opts.event(opts.output, event); err != nil {
+			return err
+		}
+	}
+}
+
+var eventHeader = []string{"TIME", "TYPE", "SUBJECT", "NAMESPACE", "REGION", "ATTEMPT", "WHY"}
+
+func (p *Program) event(f format, event api.Event) error {
+	var err error
+	switch f {
+	case formatName:
+		_, err = fmt.Fprintln(p.Out, event.ID)
+	case formatJSON:
+		err = json.NewEncoder(p.Out).Encode(event)
+	case formatYAML:
+		if _, err = fmt.Fprintln(p.Out, "---"); err == nil {
+			err = printValue(p.Out, f, event)
+		}
+	default:
+		err = p.eventLine(event)
+	}
+	return err
+}
+
+func (p *Program) eventLine(event api.Event) error {
+	// A region's event has the fields region and epoch; the rest stays empty.
+	step, err := transitionOf(event)
+	if err != nil {
+		return err
+	}
+	attempt := ""
+	if step.Attempt > 0 {
+		attempt = strconv.Itoa(step.Attempt)
+	}
+	if !p.Terminal {
+		return p.table(table{rows: [][]string{{
+			event.Time.UTC().Format(time.RFC3339Nano), event.Type, event.Subject, event.Namespace, step.Region, attempt, whyOf(step),
+		}}})
+	}
+	where := step.Region
+	if attempt != "" && attempt != "1" {
+		where += " attempt " + attempt
+	}
+	_, err = fmt.Fprintln(p.Out, strings.TrimRight(fmt.Sprintf("%s  %-18s %s  %s  %s",
+		event.Time.Local().Format("15:04:05.000"), event.Type, plain(event.Subject), plain(where), plain(whyOf(step))), " "))
+	return err
+}

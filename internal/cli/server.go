@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/daemon"
+)
+
+type serverOptions struct {
+	daemonOptions
+	listen  string
+	tlsCert string
+	tlsKey  string
+}
+
+func newServer(p *Program, run func(context.Context, *serverOptions) error) *cobra.Command {
+	opts := &serverOptions{daemonOptions: daemonOptions{Program: p}}
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the control plane",
+		Long: `Server runs the control plane: the API, the queue and its database. Regions come
+to it by themselves (gco agent), over HTTPS.
+
+The first start makes an admin token and writes it to admin.token in the
+directory, readable by its owner only.`,
+		Example: `  gco server --dir /var/lib/gco
+  gco server --config gco.yaml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.check(cmd); err != nil {
+				return err
+			}
+			return run(cmd.Context(), opts)
+		},
+	}
+	opts.register(cmd.Flags())
+	cmd.Flags().StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420)")
+	cmd.Flags().StringVar(&opts.tlsCert, "tls-cert", "", "`FILE` of the certificate chain, PEM; read again when it changes")
+	cmd.Flags().StringVar(&opts.tlsKey, "tls-key", "", "`FILE` of the certificate's key, PEM")
+	opts.completions(cmd)
+	return cmd
+}
+
+func runServer(ctx context.Context, opts *serverOptions) error {
+	c, err := opts.load()
+	if err != nil {
+		return err
+	}
+	if opts.listen != "" {
+		c.Server.Listen = opts.listen
+	}
+	if opts.tlsCert != "" || opts.tlsKey != "" {
+		c.Server.TLS = config.TLS{Cert: opts.tlsCert, Key: opts.tlsKey}
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.Server.Dir == "" {
+		return errors.New("the server needs a directory for its database: pass --dir, or set server.dir in the configuration")
+	}
+	dir, err := stateDir(c.Server.Dir)
+	if err != nil {
+		return err
+	}
+	c.Timing = c.Timing.Or(config.TimingInProduction)
+	log := opts.log(c, slog.LevelInfo)
+	plane, err := daemon.OpenControlPlane(ctx, daemon.ControlPlaneOptions{
+		Config: c, Dir: dir, Version: thisVersion(), Clock: opts.Clock, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "address", plane.URL, "dir", dir, "admin-token", plane.AdminTokenFile)
+	return plane.Run(ctx)
+}

@@ -1,0 +1,270 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/daemon"
+	"github.com/gco-project/gco/internal/job"
+)
+
+type upOptions struct {
+	daemonOptions
+	regions       []string
+	listen        string
+	regionProcess bool
+}
+
+func newUp(p *Program, run func(context.Context, *upOptions) error) *cobra.Command {
+	opts := &upOptions{daemonOptions: daemonOptions{Program: p}}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the whole system on this machine",
+		Long: `Up runs a control plane and a few regions on this machine, with no account, no
+cluster and no container engine. Each region has its own agent, which talks to
+the control plane over HTTP as it would from far away. Jobs run as processes of
+this host, as you: their images are not pulled, and nothing isolates them.
+
+It writes your config file, so that every other command finds it. What it keeps
+is in --dir, and is there again at the next start.`,
+		Example: `  gco up
+  gco up --regions us-east-1,eu-west-1 --listen 127.0.0.1:0
+  gco up --region-process    # then kill one agent, and watch its jobs move
+  gco up --config examples/gco.yaml --dir /tmp/gco`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.check(cmd); err != nil {
+				return err
+			}
+			for _, name := range opts.regions {
+				if !job.ValidRegionName(name) {
+					return usagef(cmd, "--regions: %q is not a region name (lower-case letters, digits and hyphens)", name)
+				}
+			}
+			return run(cmd.Context(), opts)
+		},
+	}
+	opts.register(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringSliceVar(&opts.regions, "regions", nil, "`NAMES` of the regions (default those of the configuration, or "+strings.Join(config.LaptopRegionNames, ",")+")")
+	flags.StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420); port 0 picks a free one")
+	flags.BoolVar(&opts.regionProcess, "region-process", false, "run each region's agent as a process of its own, so that one can be killed")
+	opts.completions(cmd)
+	return cmd
+}
+
+// laptop is one run of gco up.
+type laptop struct {
+	*upOptions
+	config     config.Config
+	names      []string
+	dir        string
+	executable string
+	log        *slog.Logger
+	plane      *daemon.ControlPlane
+	admin      string
+}
+
+func runUp(ctx context.Context, opts *upOptions) error {
+	l, err := opts.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	// The control plane outlives the regions, so that they can say goodbye.
+	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPlane()
+	served := make(chan error, 1)
+	regionsCtx, stopRegions := context.WithCancel(ctx)
+	defer stopRegions()
+	go func() {
+		defer stopRegions()
+		served <- l.plane.Run(planeCtx)
+	}()
+	err = l.runRegions(regionsCtx)
+	stopPlane()
+	if ctx.Err() != nil && opts.Terminal {
+		fmt.Fprintf(opts.Out, "\nStopped. Jobs that still run are ended within %s, and begin again at the next gco up.\n", l.config.Timing.Trust)
+	}
+	return errors.Join(err, <-served)
+}
+
+// prepare opens the control plane and everything that the regions need.
+func (o *upOptions) prepare(ctx context.Context) (*laptop, error) {
+	c, err := o.load()
+	if err != nil {
+		return nil, err
+	}
+	if o.listen != "" {
+		c.Server.Listen = o.listen
+	}
+	l := &laptop{upOptions: o, names: o.regions}
+	if len(l.names) == 0 {
+		l.names = slices.Sorted(maps.Keys(c.Regions))
+	}
+	if len(l.names) == 0 {
+		l.names = config.LaptopRegionNames
+	}
+	regions := config.Regions{}
+	for _, name := range l.names {
+		regions[name] = regionOf(c, name)
+	}
+	c.Regions, c.Timing = regions, c.Timing.Or(config.TimingOnLaptop)
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	l.config, l.log = c, o.log(c, slog.LevelWarn)
+	if l.executable, err = o.Executable(); err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	if l.dir, err = o.upDir(c); err != nil {
+		return nil, err
+	}
+	return l, l.open(ctx)
+}
+
+// upDir is where everything is kept.
+func (o *upOptions) upDir(c config.Config) (string, error) {
+	dir := c.Server.Dir
+	if dir == "" {
+		home, err := o.UserStateDir()
+		if err != nil {
+			return "", fmt.Errorf("finding your directory for state: %w; pass --dir", err)
+		}
+		dir = filepath.Join(home, "gco")
+	}
+	return stateDir(dir)
+}
+
+func (l *laptop) open(ctx context.Context) (err error) {
+	l.plane, err = daemon.OpenControlPlane(ctx, daemon.ControlPlaneOptions{
+		Config: l.config, Dir: filepath.Join(l.dir, "control-plane"), RenewAdmin: true,
+		Version: thisVersion(), Clock: l.Clock, Log: l.log,
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; is another gco up running? Use --listen 127.0.0.1:0 and a --dir of its own for a second one", err)
+	}
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(l.plane.AdminTokenFile)
+	if err != nil {
+		return errors.Join(fmt.Errorf("reading the admin token: %w", err), l.plane.Close())
+	}
+	l.admin = strings.TrimSpace(string(text))
+	return nil
+}
+
+// runRegions starts the agents, says hello, and waits until ctx ends.
+func (l *laptop) runRegions(ctx context.Context) error {
+	admin, err := client.New(l.plane.URL, l.admin, client.WithUserAgent("gco-up"))
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	started := make([]string, 0, len(l.names))
+	for _, name := range l.names {
+		dir := filepath.Join(l.dir, "regions", name)
+		token, err := daemon.AgentToken(ctx, admin, name, dir)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		start := l.startHere
+		if l.regionProcess {
+			start = l.startProcess
+		}
+		said, run, err := start(name, dir, token)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		started = append(started, said)
+		group.Go(func() error { return run(ctx) })
+	}
+	if err := l.hello(started); err != nil {
+		return errors.Join(err, group.Wait())
+	}
+	// With region processes, all of them may have ended.
+	group.Go(func() error { <-ctx.Done(); return nil })
+	return group.Wait()
+}
+
+// startHere opens a region in this process.
+func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
+	secret, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the token of region %s: %w", name, err)
+	}
+	server, err := client.New(l.plane.URL, strings.TrimSpace(string(secret)), client.WithUserAgent("gco-agent"))
+	if err != nil {
+		return "", nil, err
+	}
+	region, err := daemon.OpenRegion(daemon.RegionOptions{
+		Name: name, Region: l.config.Regions[name], Dir: filepath.Join(dir, "runtime"), CheckpointDir: l.checkpoints(),
+		Executable: l.executable, Client: server, LongPoll: l.config.Timing.Poll(), Clock: l.Clock, Log: l.log,
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return name, region.Run, nil
+}
+
+func (l *laptop) checkpoints() string { return filepath.Join(l.dir, "checkpoints") }
+
+// hello says where everything is, and writes the user's config.
+func (l *laptop) hello(regions []string) error {
+	path, err := l.userConfigPath()
+	if err != nil {
+		return err
+	}
+	saved, err := l.saveUserConfig(path)
+	if err != nil {
+		return err
+	}
+	w := l.Out
+	fmt.Fprintf(w, "GCO is up at %s\n", l.plane.URL)
+	fmt.Fprintf(w, "  regions  %s\n", strings.Join(regions, ", "))
+	fmt.Fprintf(w, "  token    %s\n", l.plane.AdminTokenFile)
+	fmt.Fprintf(w, "  data     %s\n", l.dir)
+	if saved {
+		fmt.Fprintf(w, "  config   %s\n\n", path)
+	} else {
+		fmt.Fprintf(w, "  config   %s is yours and stays as it is; for this system set\n", path)
+		fmt.Fprintf(w, "           export GCO_ADDR=%s GCO_TOKEN_FILE=%s\n\n", l.plane.URL, l.plane.AdminTokenFile)
+	}
+	_, err = fmt.Fprint(w, `Try, in another terminal:
+  gco submit examples/hello.yaml --wait --logs
+  gco jobs list
+  gco regions list
+  gco top
+
+Jobs run as processes of this host, as you. Ctrl-C stops everything.
+`)
+	return err
+}
+
+const writtenByUp = "gco up"
+
+// saveUserConfig writes the user's config file, unless that is the user's own.
+func (l *laptop) saveUserConfig(path string) (saved bool, err error) {
+	present, err := readUserConfig(path)
+	if err != nil {
+		return false, err
+	}
+	if present != (UserConfig{}) && present.WrittenBy != writtenByUp {
+		return false, nil
+	}
+	return true, writeUserConfig(path, UserConfig{Address: l.plane.URL, Token: l.admin, WrittenBy: writtenByUp})
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// agentEnds is how long an agent's process has to end by itself.
+const agentEnds = 5 * time.Second
+
+// startProcess starts a region's agent as a process of its own. It is not
+// started again when it ends: killing one is how to see a region die.
+func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
+	args := []string{
+		"agent", "--region", name, "--runtime", "local", "--laptop", "--with-parent",
+		"--addr", l.plane.URL, "--token-file", tokenFile,
+		"--dir", filepath.Join(dir, "runtime"), "--checkpoint-dir", l.checkpoints(),
+		"--log-format", l.config.Server.Log.Format,
+	}
+	if l.configFile != "" {
+		file, err := filepath.Abs(l.configFile)
+		if err != nil {
+			return "", nil, err
+		}
+		args = append(args, "--config", file)
+	}
+	if l.logLevel != "" {
+		args = append(args, "--log-level", l.logLevel)
+	}
+	command := exec.Command(l.executable, args...)
+	command.Stdout, command.Stderr = l.Err, l.Err
+	// The agent ends when this pipe does: with this process, however it ends.
+	alive, err := command.StdinPipe()
+	if err != nil {
+		return "", nil, fmt.Errorf("starting the agent of region %s: %w", name, err)
+	}
+	if err := command.Start(); err != nil {
+		return "", nil, fmt.Errorf("starting the agent of region %s: %w", name, err)
+	}
+	run = func(ctx context.Context) error {
+		ended := make(chan error, 1)
+		go func() { ended <- command.Wait() }()
+		select {
+		case err := <-ended:
+			l.log.Warn("the agent of a region has ended and is not started again",
+				"region", name, "pid", command.Process.Pid, "how", howItEnded(err))
+			return nil
+		case <-ctx.Done():
+		}
+		_ = alive.Close()
+		select {
+		case <-ended:
+		case <-l.Clock.After(agentEnds):
+			_ = command.Process.Signal(syscall.SIGKILL)
+			<-ended
+		}
+		return nil
+	}
+	return fmt.Sprintf("%s (pid %d)", name, command.Process.Pid), run, nil
+}
+
+func howItEnded(err error) string {
+	var status *exec.ExitError
+	if errors.As(err, &status) {
+		return status.String()
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "exit status 0"
+}

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
+
+	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/joblog"
+	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/queue"
+	"github.com/gco-project/gco/internal/server"
+	"github.com/gco-project/gco/internal/store/sqlite"
+)
+
+// ControlPlaneOptions is what a ControlPlane is made of.
+type ControlPlaneOptions struct {
+	// Config has every value set: timing is that of the role.
+	Config config.Config
+	// Dir holds the database, the log archive and the admin token.
+	Dir string
+	// RenewAdmin makes a new admin token where its file is missing.
+	RenewAdmin bool
+	Version    api.Version
+	Clock      clock.WithTicker
+	Log        *slog.Logger
+}
+
+// ControlPlane is the API, the queue and its store in one process.
+type ControlPlane struct {
+	// URL is where the API answers.
+	URL string
+	// AdminTokenFile holds the first admin token, if that was made here.
+	AdminTokenFile string
+
+	dir   string
+	clock clock.WithTicker
+	log   *slog.Logger
+
+	store        *sqlite.Store
+	archive      *joblog.Archive
+	queue        *queue.Queue
+	server       *server.Server
+	certificates *server.Certificates
+	listener     net.Listener
+	debug        string
+}
+
+// singleHolder names the process in the leader's lease. Only one process can
+// open the database, so the next one may lead at once.
+const singleHolder = "only"
+
+// OpenControlPlane opens everything that can fail to open. Close it, or Run
+// it, which closes it.
+func OpenControlPlane(ctx context.Context, o ControlPlaneOptions) (*ControlPlane, error) {
+	c := &ControlPlane{dir: o.Dir, clock: o.Clock, log: o.Log, debug: o.Config.Server.Debug}
+	if err := c.open(ctx, o); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err error) {
+	listen := o.Config.Server.Listen
+	// The port first: a second gco up should hear of the first one, not of
+	// its lock on the database.
+	if c.listener, err = net.Listen("tcp", listen); err != nil {
+		return fmt.Errorf("listening on %s: %w", listen, err)
+	}
+	if c.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(o.Dir, "gco.db"), Log: o.Log}); err != nil {
+		return err
+	}
+	if c.archive, err = joblog.OpenDir(filepath.Join(o.Dir, "logs"), 0); err != nil {
+		return err
+	}
+	if err = c.adminToken(ctx, o.RenewAdmin); err != nil {
+		return err
+	}
+	c.URL = "http://" + c.listener.Addr().String()
+	if tls := o.Config.Server.TLS; tls.Enabled() {
+		c.URL = "https://" + c.listener.Addr().String()
+		if c.certificates, err = server.LoadCertificates(tls.Cert, tls.Key, o.Log); err != nil {
+			return err
+		}
+	}
+	return c.assemble(o)
+}
+
+// assemble makes every part of the control plane.
+func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
+	broker := joblog.NewBroker(joblog.BrokerOptions{
+		Clock: o.Clock,
+		Wake:  func(region string) { c.queue.Wake(region) },
+	})
+	c.queue = queue.New(queue.Options{
+		Store: c.store, Clock: o.Clock, Log: o.Log, Holder: singleHolder,
+		Admission: manifest.Policy(o.Config.Policy),
+		Placement: placementPolicy(o.Config),
+		Prices:    prices(o.Config.Regions),
+		Limits:    queue.Limits(o.Config.Limits),
+		Timing:    timing(o.Config.Timing),
+		Requests:  broker.Requests,
+		Pruned:    c.deleteLogs,
+	})
+	c.server, err = server.New(server.Options{
+		Store: c.store, Queue: c.queue, Broker: broker, Archive: c.archive,
+		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
+		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
+	})
+	return err
+}
+
+// metrics is the registry of the process.
+func metrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return registry
+}
+
+func wirePrices(region config.Region) map[string]api.Price {
+	all := map[string]api.Price{}
+	for resource, price := range region.Prices {
+		all[resource] = api.Price(price)
+	}
+	return all
+}
+
+func (c *ControlPlane) deleteLogs(ctx context.Context, ids []job.ID) {
+	if err := c.archive.Delete(ctx, ids); err != nil {
+		c.log.Warn("deleting archived logs", "jobs", len(ids), "error", err)
+	}
+}
+
+// Run runs every loop of the control plane until ctx ends, and closes it.
+func (c *ControlPlane) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.queue.Run(ctx) })
+	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
+	if c.debug != "" {
+		group.Go(func() error { return Debug(ctx, c.debug) })
+	}
+	return errors.Join(group.Wait(), c.Close())
+}
+
+// Close releases what is open. It may be called more than once.
+func (c *ControlPlane) Close() error {
+	var errs []error
+	if c.listener != nil {
+		if err := c.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if c.archive != nil {
+		errs = append(errs, c.archive.Close())
+	}
+	if c.store != nil {
+		errs = append(errs, c.store.Close())
+	}
+	c.archive, c.store = nil, nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/agent"
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/local"
+)
+
+// RegionOptions is what a Region is made of.
+type RegionOptions struct {
+	Name string
+	// Region has the nodes that the local runtime accounts jobs against.
+	Region config.Region
+	// Dir is the region's own; CheckpointDir is shared by the regions of a
+	// host.
+	Dir           string
+	CheckpointDir string
+	// Executable is this program, which supervises each attempt.
+	Executable string
+	// Client speaks with the region's token.
+	Client   *client.Client
+	LongPoll time.Duration
+	Clock    clock.WithTicker
+	Log      *slog.Logger
+}
+
+// Region is one region's agent with the runtime that it drives.
+type Region struct {
+	name    string
+	runtime runtime.Runtime
+	agent   *agent.Agent
+}
+
+// OpenRegion opens the region's local runtime and takes over what runs there.
+// Close it, or Run it, which closes it.
+func OpenRegion(o RegionOptions) (*Region, error) {
+	driven, err := local.Open(local.Options{
+		Dir: o.Dir, Region: o.Name, Nodes: nodes(o.Region), CheckpointDir: o.CheckpointDir,
+		Supervisor: []string{o.Executable, "supervise"},
+		Log:        o.Log, Clock: o.Clock,
+	})
+	if errors.Is(err, runtime.ErrLocked) {
+		return nil, fmt.Errorf("%w; end that one first, or give this one a directory of its own", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Region{
+		name: o.Name, runtime: driven,
+		agent: agent.New(agent.Options{
+			Region: o.Name, Runtime: driven, Server: remote{o.Client},
+			Clock: o.Clock, Log: o.Log, LongPoll: o.LongPoll,
+		}),
+	}, nil
+}
+
+// Run drives the region until ctx ends, and closes it. What runs then runs on
+// until its lease ends or another agent takes it over.
+func (r *Region) Run(ctx context.Context) error {
+	err := r.agent.Run(ctx)
+	if err != nil {
+		err = fmt.Errorf("driving region %s: %w", r.name, err)
+	}
+	return errors.Join(err, r.Close())
+}
+
+// Close stops driving.
+func (r *Region) Close() error { return r.runtime.Close() }

@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"runtime"
+
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/placement"
+	"github.com/gco-project/gco/internal/queue"
+)
+
+// LoadConfig reads gco.yaml as [config.Load] does, and holds its sections
+// against the rules of the packages that they are for. Every fault is in the
+// one error.
+func LoadConfig(path string) (config.Config, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return c, err
+	}
+	var faults []config.Fault
+	for _, found := range [][]job.Fault{manifest.Policy(c.Policy).Validate(), placementPolicy(c).Validate()} {
+		for _, fault := range found {
+			faults = append(faults, config.Fault{Path: fault.Field, Message: fault.Message})
+		}
+	}
+	if len(faults) > 0 {
+		return c, &config.Invalid{File: path, Faults: faults}
+	}
+	return c, nil
+}
+
+func timing(t config.Timing) queue.Timing {
+	return queue.Timing{
+		Trust: t.Trust, Lease: t.Lease, Takeover: t.Takeover, LongPoll: t.LongPoll,
+		Patience: t.Patience, NeverFitsAfter: t.NeverFitsAfter, RecoveryRate: t.RecoveryRate,
+	}
+}
+
+func placementPolicy(c config.Config) placement.Policy {
+	p := placement.DefaultPolicy()
+	p.Weights = placement.Weights(c.Placement.Weights)
+	p.ReserveAfter, p.ProvisionTime = c.Placement.ReserveAfter, c.Placement.ProvisionTime
+	if c.Timing.Patience > 0 {
+		p.Patience = c.Timing.Patience
+	}
+	if c.Timing.NeverFitsAfter > 0 {
+		p.NeverFitsAfter = c.Timing.NeverFitsAfter
+	}
+	return p
+}
+
+func prices(regions config.Regions) map[string]placement.Prices {
+	all := map[string]placement.Prices{}
+	for name, region := range regions {
+		of := placement.Prices{}
+		for resource, price := range region.Prices {
+			of[resource] = placement.Price(price)
+		}
+		all[name] = of
+	}
+	return all
+}
+
+// nodes are the empty nodes that a local runtime simulates.
+func nodes(region config.Region) []capacity.NodeShape {
+	var shapes []capacity.NodeShape
+	for _, node := range region.Nodes {
+		total := capacity.Resources{}
+		for name, quantity := range node.Resources {
+			total[name] = quantity.In(name)
+		}
+		shape := capacity.NodeShape{
+			Count: node.Count, Free: total.Clone(), Total: total, Architecture: node.Architecture, Labels: node.Labels,
+		}
+		if shape.Architecture == "" {
+			shape.Architecture = runtime.GOARCH
+		}
+		for _, taint := range node.Taints {
+			shape.Taints = append(shape.Taints, capacity.Taint(taint))
+		}
+		shapes = append(shapes, shape)
+	}
+	return shapes
+}
