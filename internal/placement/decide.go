@@ -54,6 +54,7 @@ type inquiry struct {
 	policy   Policy
 	now      time.Time
 	groups   []group
+	needed   []string // resources, each once
 	weights  [terms]int64
 	cheapest float64 // price of the cheapest candidate
 	// rulings has one for each of the fleet's regions, in their order.
@@ -89,6 +90,7 @@ func (f *Fleet) inquire(request Request, policy Policy, now time.Time) *inquiry 
 		weights:  policy.Weights.normalized(),
 		cheapest: math.Inf(1),
 	}
+	q.needed = resourcesOf(q.groups)
 	f.flag(request)
 	f.rulings = slices.Grow(f.rulings[:0], len(f.regions))
 	for i, r := range f.regions {
@@ -189,14 +191,29 @@ func (q *inquiry) backoff(r *region) (resource string, until capacity.Backoff) {
 	if len(r.record.Backoffs) == 0 {
 		return "", capacity.Backoff{}
 	}
-	for _, g := range q.groups {
-		for _, need := range g.needs {
-			if b, ok := r.record.Backoffs[need.name]; ok && q.now.Before(b.Until) {
-				return need.name, b
-			}
+	for _, name := range q.needed {
+		if b, ok := r.record.Backoffs[name]; ok && q.now.Before(b.Until) {
+			return name, b
 		}
 	}
 	return "", capacity.Backoff{}
+}
+
+// resourcesOf names what the groups need, each once; every pod needs a place
+// among a node's `pods`.
+func resourcesOf(groups []group) []string {
+	var names []string
+	for _, g := range groups {
+		for _, need := range g.needs {
+			if !slices.Contains(names, need.name) {
+				names = append(names, need.name)
+			}
+		}
+	}
+	if len(groups) > 0 {
+		names = append(names, capacity.Pods)
+	}
+	return names
 }
 
 // never says why the groups could not even be in the empty region; fits if
@@ -267,23 +284,32 @@ func (r *region) occupied(groups []group) reason {
 	return reserved
 }
 
-// neverFits tells whether no region that the job allows could ever hold it.
-func (q *inquiry) neverFits() bool {
+// neverFits says why no region that the job allows could ever hold it, with
+// the region that comes nearest; it is empty if one could, or if nobody can
+// tell.
+func (q *inquiry) neverFits() string {
 	for _, name := range q.request.Constraints.Regions {
 		if _, known := q.fleet.byName[name]; !known {
-			return false
+			return ""
 		}
 	}
-	examined := 0
+	var nearest *region
+	nearestWhy := fits
 	for i, r := range q.fleet.regions {
 		if flags := q.fleet.flags[i]; flags&flagAllowed == 0 || flags&flagAvoided != 0 {
 			continue
 		}
 		reports := r.standing == fits || r.standing == cordoned || r.standing == draining
-		if why := r.never(q.groups); !reports || why == fits || why == noNodes {
-			return false
+		why := r.never(q.groups)
+		if !reports || why == fits || why == noNodes {
+			return ""
 		}
-		examined++
+		if nearest == nil || why < nearestWhy {
+			nearest, nearestWhy = r, why
+		}
 	}
-	return examined > 0
+	if nearest == nil {
+		return ""
+	}
+	return nearest.record.Name + ": " + nearest.roomMessage(nearestWhy, q.groups)
 }

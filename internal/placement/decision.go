@@ -30,7 +30,7 @@ type Decision struct {
 	// Omitted counts the regions that are in neither list.
 	Omitted int `json:"omitted,omitempty"`
 
-	neverFits bool
+	neverFits string // why, with a region
 }
 
 // Candidate is a region that would do, with its score from 0 to 1: the sum of
@@ -63,7 +63,7 @@ type Rejection struct {
 // region that is cordoned or backs off still counts as one that could; one
 // that has lost its lease, has not sent its inventory or shows no node at all
 // makes the answer false, and so does a price limit.
-func (d Decision) NeverFits() bool { return d.neverFits }
+func (d Decision) NeverFits() bool { return d.neverFits != "" }
 
 // Summary is the decision in one sentence.
 func (d Decision) Summary() string {
@@ -72,8 +72,8 @@ func (d Decision) Summary() string {
 		return fmt.Sprintf("%s is the only region that will do", d.Region)
 	case d.Region != "":
 		return fmt.Sprintf("%s has the best score of the regions that will do: %.3f", d.Region, d.Candidates[0].Score)
-	case d.neverFits:
-		return fmt.Sprintf("no region could hold it, even empty; %s: %s", d.Rejections[0].Region, d.Rejections[0].Message)
+	case d.neverFits != "":
+		return "no region could hold it, even empty; " + d.neverFits
 	case len(d.Rejections) == 0:
 		return "there are no regions yet"
 	default:

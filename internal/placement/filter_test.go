@@ -31,7 +31,9 @@ func TestFilters(t *testing.T) {
 			"avoided", "the job avoids this region",
 		},
 		{
-			"skipped", Request{Demand: gpuPods(1, 1), Avoid: []string{"r"}}, with8,
+			"skipped",
+			Request{Demand: gpuPods(1, 1), Avoid: []string{"r"}},
+			with8,
 			"skipped", "skipped this time, another region gets its chance first",
 		},
 		{
@@ -83,6 +85,12 @@ func TestFilters(t *testing.T) {
 			"back-off", "found no node that could ever hold as much nvidia.com/gpu (failure 1); next try in 1h, at 13:00:00 UTC",
 		},
 		{
+			"back-off for places for pods, which every pod needs", oneGPU, with(with8, func(r *capacity.Region) {
+				r.Backoffs = map[string]capacity.Backoff{"pods": {Kind: capacity.NoCapacity, Failures: 1, Until: noon.Add(time.Minute)}}
+			}),
+			"back-off", "could not provide pods (failure 1); next try in 1m, at 12:01:00 UTC",
+		},
+		{
 			"back-off that has ended", oneGPU, with(with8, func(r *capacity.Region) {
 				r.Backoffs = map[string]capacity.Backoff{gpu: {Kind: capacity.NoCapacity, Failures: 3, Until: noon}}
 			}),
@@ -95,7 +103,9 @@ func TestFilters(t *testing.T) {
 			"", "",
 		},
 		{
-			"unknown resource", Request{Demand: podsOf(1, capacity.Resources{"aws.amazon.com/neuron": 1})}, with8,
+			"unknown resource",
+			Request{Demand: podsOf(1, capacity.Resources{"aws.amazon.com/neuron": 1})},
+			with8,
 			"unknown-resource", "no node here has any aws.amazon.com/neuron (2 nodes)",
 		},
 		{
@@ -116,14 +126,16 @@ func TestFilters(t *testing.T) {
 			"wrong architecture",
 			Request{Demand: capacity.Demand{Pods: []capacity.PodGroup{{Count: 1, Pod: capacity.Pod{
 				Requests: capacity.Resources{gpu: 1}, NodeSelector: map[string]string{"kubernetes.io/arch": "arm64"},
-			}}}}}, with8,
+			}}}}},
+			with8,
 			"no-matching-node", "no node here will take such a pod (2 nodes): 2 without label kubernetes.io/arch=arm64",
 		},
 		{
 			"outside the affinity",
 			Request{Demand: capacity.Demand{Pods: []capacity.PodGroup{{Count: 1, Pod: capacity.Pod{
 				Requests: capacity.Resources{gpu: 1}, Affinity: []capacity.Term{{{Key: "zone", Operator: "In", Values: []string{"a"}}}},
-			}}}}}, with8,
+			}}}}},
+			with8,
 			"no-matching-node", "no node here will take such a pod (2 nodes): 2 outside the required node affinity",
 		},
 		{
@@ -141,7 +153,9 @@ func TestFilters(t *testing.T) {
 			"", "",
 		},
 		{
-			"one pod larger than every node", Request{Demand: gpuPods(1, 16)}, with8,
+			"one pod larger than every node",
+			Request{Demand: gpuPods(1, 16)},
+			with8,
 			"never-fits", "needs 16 nvidia.com/gpu on one node; the largest of 2 suitable nodes has 8",
 		},
 		{
@@ -153,16 +167,21 @@ func TestFilters(t *testing.T) {
 			"never-fits", "needs 1 TiB memory on one node; the largest of 1 suitable node has 64 GiB",
 		},
 		{
-			"more pods than the empty region holds", Request{Demand: gpuPods(3, 8)}, with8,
+			"more pods than the empty region holds",
+			Request{Demand: gpuPods(3, 8)},
+			with8,
 			"never-fits", "needs 3 pods of 8 nvidia.com/gpu + 8 cpu at once; the region holds 2 when it is empty",
 		},
 		{
-			"more pods than a node's limit on pods", Request{Demand: podsOf(1, capacity.Resources{"cpu": 1000, "pods": 200})}, with8,
+			"more pods than a node's limit on pods",
+			Request{Demand: podsOf(1, capacity.Resources{"cpu": 1000, "pods": 200})},
+			with8,
 			"never-fits", "needs room for 200 pods on one node; the largest of 2 suitable nodes has 110",
 		},
 		{
 			"groups that exceed the region together",
-			Request{Demand: capacity.Demand{Pods: append(gpuPods(2, 8).Pods, gpuPods(1, 4).Pods...)}}, with8,
+			Request{Demand: capacity.Demand{Pods: append(gpuPods(2, 8).Pods, gpuPods(1, 4).Pods...)}},
+			with8,
 			"never-fits", "its pods together need more nvidia.com/gpu than all nodes have",
 		},
 		{
@@ -181,7 +200,9 @@ func TestFilters(t *testing.T) {
 			"", "",
 		},
 		{
-			"eight nodes with one free GPU each", Request{Demand: gpuPods(1, 8)}, live("r", gpuNodes(8, 1)),
+			"eight nodes with one free GPU each",
+			Request{Demand: gpuPods(1, 8)},
+			live("r", gpuNodes(8, 1)),
 			"busy", "needs 8 nvidia.com/gpu on one node; the freest of 8 suitable nodes has 1 of 8 free",
 		},
 		{
@@ -193,12 +214,15 @@ func TestFilters(t *testing.T) {
 			"busy", "needs 4 nvidia.com/gpu + 90 cpu on one node; none of 2 suitable nodes has all of it free",
 		},
 		{
-			"some pods now, not all", Request{Demand: gpuPods(4, 4)}, live("r", gpuNodes(1, 8), gpuNodes(3, 2)),
+			"some pods now, not all",
+			Request{Demand: gpuPods(4, 4)},
+			live("r", gpuNodes(1, 8), gpuNodes(3, 2)),
 			"busy", "needs 4 pods of 4 nvidia.com/gpu + 4 cpu at once; 2 fit now, 8 when the region is empty",
 		},
 		{
 			"groups that fit one by one",
-			Request{Demand: capacity.Demand{Pods: append(gpuPods(1, 6).Pods, gpuPods(2, 4).Pods...)}}, live("r", gpuNodes(1, 8), gpuNodes(5, 0)),
+			Request{Demand: capacity.Demand{Pods: append(gpuPods(1, 6).Pods, gpuPods(2, 4).Pods...)}},
+			live("r", gpuNodes(1, 8), gpuNodes(5, 0)),
 			"busy", "each of its 2 kinds of pod fits by itself, but not all at once",
 		},
 	}
@@ -255,48 +279,64 @@ func TestNeverFits(t *testing.T) {
 		{"no regions", Request{Demand: gpuPods(1, 16)}, nil, false},
 		{"a region without nodes may be starting", Request{Demand: gpuPods(1, 16)}, []Input{small, live("empty")}, false},
 		{
-			"a cordoned region that could hold it", Request{Demand: gpuPods(1, 8)},
-			[]Input{with(small, func(r *capacity.Region) { r.Cordoned = true })}, false,
+			"a cordoned region that could hold it",
+			Request{Demand: gpuPods(1, 8)},
+			[]Input{with(small, func(r *capacity.Region) { r.Cordoned = true })},
+			false,
 		},
 		{
-			"a cordoned region that could not", Request{Demand: gpuPods(1, 16)},
-			[]Input{with(small, func(r *capacity.Region) { r.Cordoned = true })}, true,
+			"a cordoned region that could not",
+			Request{Demand: gpuPods(1, 16)},
+			[]Input{with(small, func(r *capacity.Region) { r.Cordoned = true })},
+			true,
 		},
 		{
-			"a region that backs off and could hold it", Request{Demand: gpuPods(1, 8)},
+			"a region that backs off and could hold it",
+			Request{Demand: gpuPods(1, 8)},
 			[]Input{with(small, func(r *capacity.Region) {
 				r.Backoffs = map[string]capacity.Backoff{gpu: {Kind: capacity.NeverFits, Until: noon.Add(time.Hour)}}
-			})}, false,
+			})},
+			false,
 		},
 		{
-			"a lost region may be larger", Request{Demand: gpuPods(1, 16)},
-			[]Input{small, with(live("lost", gpuNodes(1, 8)), func(r *capacity.Region) { r.Lease = capacity.LeaseLost })}, false,
+			"a lost region may be larger",
+			Request{Demand: gpuPods(1, 16)},
+			[]Input{small, with(live("lost", gpuNodes(1, 8)), func(r *capacity.Region) { r.Lease = capacity.LeaseLost })},
+			false,
 		},
 		{
-			"a region that lists its inventory", Request{Demand: gpuPods(1, 16)},
-			[]Input{with(small, func(r *capacity.Region) { r.Inventoried = false })}, false,
+			"a region that lists its inventory",
+			Request{Demand: gpuPods(1, 16)},
+			[]Input{with(small, func(r *capacity.Region) { r.Inventoried = false })},
+			false,
 		},
 		{
 			"a region that the job does not allow could hold it",
 			constrained(gpuPods(1, 8), func(c *job.Constraints) { c.Regions = []string{"tiny"} }),
-			[]Input{live("big", gpuNodes(1, 8)), live("tiny", cpuNodes(1, 16))}, true,
+			[]Input{live("big", gpuNodes(1, 8)), live("tiny", cpuNodes(1, 16))},
+			true,
 		},
 		{
 			"an allowed region has not come yet",
 			constrained(gpuPods(1, 16), func(c *job.Constraints) { c.Regions = []string{"small", "later"} }),
-			[]Input{small}, false,
+			[]Input{small},
+			false,
 		},
 		{
 			"every region avoided", constrained(gpuPods(1, 16), func(c *job.Constraints) { c.AvoidRegions = []string{"small"} }),
-			[]Input{small}, false,
+			[]Input{small},
+			false,
 		},
 		{
-			"a skipped region could hold it", Request{Demand: gpuPods(1, 8), Avoid: []string{"small"}},
-			[]Input{small}, false,
+			"a skipped region could hold it",
+			Request{Demand: gpuPods(1, 8), Avoid: []string{"small"}},
+			[]Input{small},
+			false,
 		},
 		{
 			"only the price is in the way", constrained(gpuPods(1, 8), func(c *job.Constraints) { c.MaxPricePerHour = 0.01 }),
-			[]Input{{Region: small.Region, Prices: Prices{"cpu": {OnDemand: 1}, gpu: {OnDemand: 1}}}}, false,
+			[]Input{{Region: small.Region, Prices: Prices{"cpu": {OnDemand: 1}, gpu: {OnDemand: 1}}}},
+			false,
 		},
 		{"more than fits beside what is promised", Request{Demand: gpuPods(4, 8)}, []Input{small}, false},
 		{"nodes that may be added count", Request{Demand: gpuPods(1, 16)}, []Input{with(small, func(r *capacity.Region) {
@@ -326,17 +366,26 @@ func TestSummary(t *testing.T) {
 		{"no regions", Request{Demand: gpuPods(1, 1)}, nil, "there are no regions yet"},
 		{"one", Request{Demand: gpuPods(1, 1)}, []Input{live("a", gpuNodes(1, 8)), live("b", gpuNodes(1, 0))}, "a is the only region that will do"},
 		{
-			"several", Request{Demand: gpuPods(1, 1)}, []Input{live("a", gpuNodes(1, 4)), live("b", gpuNodes(1, 8))},
+			"several",
+			Request{Demand: gpuPods(1, 1)},
+			[]Input{live("a", gpuNodes(1, 4)), live("b", gpuNodes(1, 8))},
 			"b has the best score of the regions that will do: 0.600",
 		},
 		{
-			"waiting", Request{Demand: gpuPods(1, 8)},
+			"waiting",
+			Request{Demand: gpuPods(1, 8)},
 			[]Input{live("a", gpuNodes(1, 4)), live("b", gpuNodes(1, 1)), with(live("c", gpuNodes(1, 8)), func(r *capacity.Region) { r.Cordoned = true })},
 			"no region will do now: 2 busy, 1 cordoned",
 		},
 		{
-			"never", Request{Demand: gpuPods(1, 16)}, []Input{live("a", gpuNodes(1, 8))},
-			"no region could hold it, even empty; a: needs 16 nvidia.com/gpu on one node; the largest of 1 suitable node has 8",
+			"never",
+			Request{Demand: gpuPods(1, 16)},
+			[]Input{
+				live("a", cpuNodes(1, 8)),
+				live("b", gpuNodes(1, 8)),
+				with(live("c", gpuNodes(1, 8)), func(r *capacity.Region) { r.Cordoned = true }),
+			},
+			"no region could hold it, even empty; b: needs 16 nvidia.com/gpu on one node; the largest of 1 suitable node has 8",
 		},
 	}
 	for _, test := range tests {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
 )
 
 func TestRoomTake(t *testing.T) {
@@ -87,6 +88,23 @@ func TestRoomTake(t *testing.T) {
 			}}},
 			[]capacity.Demand{podsOf(1, capacity.Resources{"cpu": 100}), {}},
 			[]bool{false, true},
+		},
+		{
+			"more pods than a node allows leave no place, there or elsewhere",
+			capacity.Snapshot{Nodes: []capacity.NodeShape{
+				{Count: 1, Free: capacity.Resources{"cpu": 1000, "pods": -5}, Total: capacity.Resources{"cpu": 1000, "pods": 10}},
+				{Count: 1, Free: capacity.Resources{"cpu": 1000, "pods": 1}, Total: capacity.Resources{"cpu": 1000, "pods": 10}},
+			}},
+			[]capacity.Demand{podsOf(1, capacity.Resources{"cpu": 1}), podsOf(1, capacity.Resources{"cpu": 1})},
+			[]bool{true, false},
+		},
+		{
+			"no more is free than there is",
+			capacity.Snapshot{Nodes: []capacity.NodeShape{{
+				Count: 1, Free: capacity.Resources{"cpu": 9000, gpu: 1}, Total: capacity.Resources{"cpu": 1000},
+			}}},
+			[]capacity.Demand{podsOf(1, capacity.Resources{"cpu": 2000}), podsOf(1, capacity.Resources{gpu: 1}), podsOf(1, capacity.Resources{"cpu": 1000})},
+			[]bool{false, false, true},
 		},
 		{
 			"pods that ask for nothing still need a node",
@@ -177,5 +195,89 @@ func TestForgottenPodsAreMeasuredAgain(t *testing.T) {
 	}
 	if pods := len(fleet.catalog.pods); pods > 4 {
 		t.Errorf("%d pods are remembered, 4 are allowed", pods)
+	}
+}
+
+// TestPodsThatDifferAreAskedAnew: a fleet must not answer for one pod what it
+// remembers of another.
+func TestPodsThatDifferAreAskedAnew(t *testing.T) {
+	pod := func(change func(*capacity.Pod)) capacity.Pod {
+		p := capacity.Pod{Requests: capacity.Resources{gpu: 1}}
+		change(&p)
+		return p
+	}
+	affinity := func(values ...string) func(*capacity.Pod) {
+		return func(p *capacity.Pod) {
+			p.Affinity = []capacity.Term{{{Key: "zone", Operator: "In", Values: values}}}
+		}
+	}
+	tolerating := func(toleration capacity.Toleration) func(*capacity.Pod) {
+		return func(p *capacity.Pod) { p.Tolerations = []capacity.Toleration{toleration} }
+	}
+	c := newCatalog()
+	keys := map[string]int{}
+	for i, p := range []capacity.Pod{
+		pod(func(*capacity.Pod) {}),
+		pod(func(p *capacity.Pod) { p.Requests[gpu] = 2 }),
+		pod(func(p *capacity.Pod) { p.Requests["cpu"] = 1 }),
+		pod(func(p *capacity.Pod) { p.NodeSelector = map[string]string{"zone": "a"} }),
+		pod(func(p *capacity.Pod) { p.NodeSelector = map[string]string{"zone": "b"} }),
+		pod(func(p *capacity.Pod) { p.NodeSelector = map[string]string{"zonea": ""} }),
+		pod(affinity("a")), pod(affinity("b")), pod(affinity("a", "b")), pod(affinity("ab")), pod(affinity()),
+		pod(func(p *capacity.Pod) { p.Affinity = []capacity.Term{{}} }),
+		pod(func(p *capacity.Pod) { p.Affinity = []capacity.Term{{}, {}} }),
+		pod(tolerating(capacity.Toleration{Key: "a"})), pod(tolerating(capacity.Toleration{Value: "a"})),
+		pod(tolerating(capacity.Toleration{Operator: "a"})), pod(tolerating(capacity.Toleration{Effect: "a"})),
+	} {
+		key := string(c.appendPodKey(nil, p, ""))
+		if before, taken := keys[key]; taken {
+			t.Errorf("pods %d and %d have one key", before, i)
+		}
+		keys[key] = i
+	}
+
+	fleet := NewFleet([]Input{live("a", labelled(gpuNodes(1, 8), "karpenter.sh/capacity-type", "spot"))})
+	for _, test := range []struct {
+		market job.CapacityType
+		want   string
+	}{{"", "a"}, {job.OnDemand, ""}, {job.Spot, "a"}} {
+		request := constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = test.market })
+		if got := Decide(request, fleet, DefaultPolicy(), noon).Region; got != test.want {
+			t.Errorf("market %q: %q, want %q", test.market, got, test.want)
+		}
+	}
+}
+
+// TestNodesThatDifferOnlyInLabelsAreTakenInOneOrder, whatever order a report
+// lists them in.
+func TestNodesThatDifferOnlyInLabelsAreTakenInOneOrder(t *testing.T) {
+	a, b := labelled(gpuNodes(1, 8), "zone", "a"), labelled(gpuNodes(1, 8), "zone", "b")
+	for _, nodes := range [][]capacity.NodeShape{{a, b}, {b, a}} {
+		room := NewRoom(capacity.Snapshot{Nodes: nodes})
+		room.Take(gpuPods(1, 8))
+		for zone, want := range map[string]bool{"a": false, "b": true} {
+			demand := gpuPods(1, 8)
+			demand.Pods[0].NodeSelector = map[string]string{"zone": zone}
+			if got := room.Take(demand); got != want {
+				t.Errorf("listed %s first: zone %s has room: %v", nodes[0].Labels["zone"], zone, got)
+			}
+		}
+	}
+}
+
+// TestPromisesAreTakenLargestFirst, so that small ones do not sit where only a
+// large one could.
+func TestPromisesAreTakenLargestFirst(t *testing.T) {
+	roomy := gpuNodes(1, 8)
+	roomy.Free["cpu"], roomy.Total["cpu"] = 128_000, 128_000
+	small, large := Promised{gpuPods(1, 1), 4}, Promised{gpuPods(1, 8), 1}
+	large.Demand.Pods[0].NodeSelector = map[string]string{"zone": "a"}
+	for _, promised := range [][]Promised{{small, large}, {large, small}} {
+		input := live("r", labelled(gpuNodes(1, 8), "zone", "a"), roomy)
+		input.Promised = promised
+		left := NewFleet([]Input{input}).regions[0].sum()[gpu]
+		if left != 4 {
+			t.Errorf("%d GPUs are left, want 4: not all that was promised found its place", left)
+		}
 	}
 }

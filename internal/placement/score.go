@@ -123,26 +123,13 @@ func (q *inquiry) recentFailures(r *region) int64 {
 		return one
 	}
 	failures := 0.0
-	for _, name := range q.resources() {
+	for _, name := range q.needed {
 		b, failed := r.record.Backoffs[name]
 		if age := q.now.Sub(b.Until); failed && age < failureMemory {
 			failures += float64(float64(max(0, b.Failures)) * (1 - age.Seconds()/failureMemory.Seconds()))
 		}
 	}
 	return tenThousandths(1 / (1 + failures))
-}
-
-// resources names what the request needs, each once.
-func (q *inquiry) resources() []string {
-	var names []string
-	for _, g := range q.groups {
-		for _, need := range g.needs {
-			if !slices.Contains(names, need.name) {
-				names = append(names, need.name)
-			}
-		}
-	}
-	return names
 }
 
 // tenThousandths rounds a share; what is no number counts as 0.
