@@ -12,20 +12,23 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/aws/jsii-runtime-go"
 )
 
 // scratch holds the templates of all scenarios while the tests run.
 var scratch string
 
+// TestMain leaves the Node process to end by itself, when this one is gone:
+// jsii.Close waits for it in two goroutines at once, which is a data race. What
+// it would delete lies in scratch.
 func TestMain(m *testing.M) {
 	var err error
 	if scratch, err = os.MkdirTemp("", "gco-infra-"); err != nil {
 		panic(err)
 	}
+	if err := os.Setenv("TMPDIR", scratch); err != nil {
+		panic(err)
+	}
 	code := m.Run()
-	jsii.Close()
 	if err := os.RemoveAll(scratch); err != nil {
 		panic(err)
 	}
