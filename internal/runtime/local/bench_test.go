@@ -1,9 +1,15 @@
 package local
 
 import (
+	"fmt"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/gco-project/gco/internal/runtime"
 )
 
 // BenchmarkApply measures one attempt after the other: until Apply returns,
@@ -37,4 +43,61 @@ func report(b *testing.B, name string, times []time.Duration) {
 		at := times[int(quantile.at*float64(len(times)-1))]
 		b.ReportMetric(float64(at.Microseconds())/1000, name+"-"+quantile.name+"-ms")
 	}
+}
+
+// BenchmarkIdle holds attempts that run and do nothing, and reports what a
+// supervisor takes of memory (RSS counts pages that all of them share) and of
+// one core.
+func BenchmarkIdle(b *testing.B) {
+	const attempts = 20
+	r := openTest(b, testOptions(b))
+	var pids []int
+	for range attempts {
+		a := attemptOf(newID(), "exec sleep 1000")
+		apply(b, r, a)
+		awaitPhase(b, r, a.ID, runtime.PhaseRunning)
+		pids = append(pids, supervisorOf(b, r, a.ID))
+	}
+	for b.Loop() {
+		// What is idle can only be seen over time.
+		before, began := ticks(b, pids), time.Now()
+		<-time.After(2 * time.Second)
+		used := float64(ticks(b, pids)-before) / 100
+		b.ReportMetric(100*used/time.Since(began).Seconds()/attempts, "%cpu/supervisor")
+	}
+	for _, field := range []string{"Rss", "Pss", "Private_Dirty"} {
+		b.ReportMetric(float64(memory(b, pids, field))/attempts/1024, field+"-MB/supervisor")
+	}
+}
+
+// ticks sums the CPU time of some processes in hundredths of a second.
+func ticks(b *testing.B, pids []int) (total int) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			b.Fatal(err)
+		}
+		fields := strings.Fields(string(text[strings.LastIndex(string(text), ")")+1:]))
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		total += user + system
+	}
+	return total
+}
+
+// memory sums a field of smaps_rollup, in KiB.
+func memory(b *testing.B, pids []int, field string) (total int) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if rest, ok := strings.CutPrefix(line, field+":"); ok {
+				amount, _ := strconv.Atoi(strings.Fields(rest)[0])
+				total += amount
+			}
+		}
+	}
+	return total
 }

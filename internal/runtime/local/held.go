@@ -272,6 +272,8 @@ func (r *Runtime) adoptAll() error {
 		}
 		found = append(found, r.read(id))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.openLease(found); err != nil {
 		return err
 	}

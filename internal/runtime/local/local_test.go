@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
-	"os/signal"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -18,16 +19,24 @@ import (
 
 // TestMain lets the test binary be what the runtime starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "supervise" {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if err := Supervise(ctx, os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	if len(os.Args) < 3 {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	var err error
+	switch os.Args[1] {
+	case "supervise":
+		err = Supervise(context.Background(), os.Args[2])
+	case "agent":
+		err = runAgent(os.Args[2])
+	default:
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// The race detector would hold up os.Exit for a second.
+	syscall.Exit(0)
 }
 
 // patience bounds every wait; only a failing test waits that long.
@@ -73,12 +82,18 @@ func endAll(t testing.TB, r *Runtime) {
 	closed := r.closed
 	r.mu.Unlock()
 	if !closed {
-		held, _, _ := r.List(ctx)
-		for _, o := range held {
+		list, _, _ := r.List(ctx)
+		for _, o := range list {
 			_ = r.Stop(ctx, o.ID)
 		}
 		if err := r.Fence(ctx); err != nil {
 			t.Errorf("fencing at the end: %v", err)
+		}
+		err := r.wait(ctx, func() bool {
+			return !slices.ContainsFunc(slices.Collect(maps.Values(r.held)), func(h *held) bool { return !h.status.Phase.Terminal() })
+		})
+		if err != nil {
+			t.Errorf("stopping at the end: %v", err)
 		}
 	}
 	if err := r.Close(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -131,6 +132,22 @@ func (s *suite) endAll() {
 	}
 	if err := s.runtime.Fence(ctx); err != nil {
 		s.Errorf("fencing at the end: %v", err)
+	}
+	for {
+		held, _, err := s.runtime.List(ctx)
+		if err != nil {
+			s.Errorf("listing at the end: %v", err)
+			return
+		}
+		if !slices.ContainsFunc(held, func(o runtime.Observation) bool { return !o.Phase.Terminal() }) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.Errorf("still held at the end: %+v", held)
+			return
+		case <-s.runtime.Changed():
+		}
 	}
 }
 

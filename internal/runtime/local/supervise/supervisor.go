@@ -54,9 +54,10 @@ type supervisor struct {
 	// then ends.
 	killed    *outcome
 	childless bool
-	// saved is the status as it was last written, saveAt when to try again.
-	saved  []byte
-	saveAt time.Time
+	// saved is the status as it was last written, unsaved why a later one
+	// could not be.
+	saved   []byte
+	unsaved error
 }
 
 // Run supervises the attempt in dir until it has ended. It does nothing where
@@ -175,9 +176,16 @@ func (s *supervisor) turn() (over bool, wake time.Time) {
 		end = nil
 	}
 	if err := s.save(s.status(end)); err != nil {
-		s.log.Error("the status was not written; trying again", "error", err)
-		return false, earlier(wake, time.Now().Add(retryPause))
+		if _, gone := os.Lstat(string(s.dir)); over && errors.Is(gone, os.ErrNotExist) {
+			return true, time.Time{} // somebody removed it all; there is nobody to tell
+		}
+		if s.unsaved == nil {
+			s.log.Error("the status was not written; trying until it is", "error", err)
+		}
+		s.unsaved = err
+		return false, time.Now().Add(retryPause)
 	}
+	s.unsaved = nil
 	return over, wake
 }
 
