@@ -90,7 +90,7 @@ func (c *call) eventStream() (*eventStream, error) {
 		if err != nil {
 			q.fault("job", "%q is no ID of a job", shorten([]byte(text)))
 		}
-		s.query.Subject = string(id)
+		s.query.Subject = store.JobSubject(id)
 	}
 	start := "now"
 	if !s.follow {

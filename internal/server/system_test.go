@@ -43,6 +43,7 @@ type system struct {
 	server  *Server
 	metrics *prometheus.Registry
 	log     *logBuffer
+	logDir  string
 	url     string
 	// token is the first admin's, and admin its client.
 	token string
@@ -75,7 +76,8 @@ func start(t *testing.T, change ...func(*setUp)) *system {
 		t.Fatal(err)
 	}
 	s.store = db
-	if s.archive, err = joblog.OpenDir(filepath.Join(t.TempDir(), "logs"), 0); err != nil {
+	s.logDir = filepath.Join(t.TempDir(), "logs")
+	if s.archive, err = joblog.OpenDir(s.logDir, 0); err != nil {
 		t.Fatal(err)
 	}
 	policy := manifest.DefaultPolicy()
