@@ -3,10 +3,13 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
+	"math"
 	"time"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/runtime"
 )
 
@@ -225,9 +228,33 @@ func (a *Agent) archive(ctx context.Context, id job.AttemptID) error {
 		return err
 	}
 	defer lines.Close()
-	err = a.Server.ArchiveLogs(ctx, a.Region, ref(id), lines)
+	archive := a.inArchiveFormat(ctx, id, lines)
+	defer archive.Close()
+	err = a.Server.ArchiveLogs(ctx, a.Region, ref(id), archive)
 	if errors.Is(err, ErrGone) {
 		return nil
 	}
 	return err
+}
+
+// inArchiveFormat turns a runtime's lines into those of package joblog. The
+// control plane bounds how many it keeps.
+func (a *Agent) inArchiveFormat(ctx context.Context, id job.AttemptID, lines io.Reader) io.ReadCloser {
+	source := a.onlySource(ctx, id)
+	reader, writer := io.Pipe()
+	go func() {
+		_, err := joblog.Rewrite(writer, lines, source, math.MaxInt64)
+		writer.CloseWithError(err)
+	}()
+	return reader
+}
+
+// onlySource names the container whose lines a runtime does not prefix, since
+// there is no other.
+func (a *Agent) onlySource(ctx context.Context, id job.AttemptID) string {
+	pods, err := a.Runtime.Pods(ctx, id)
+	if err == nil && len(pods) > 0 && len(pods[0].Containers) > 0 {
+		return pods[0].Name + "/" + pods[0].Containers[0].Name
+	}
+	return "unknown/unknown"
 }

@@ -56,7 +56,14 @@ func (c *call) logs() error {
 		return err
 	}
 	live := &api.LogOptions{Container: options.Container, Follow: follow, Tail: options.Tail, Since: timeOnWire(options.Since), Timestamps: options.Timestamps}
-	return c.liveLogs(j, api.Request{Kind: "logs", AttemptRef: refOf(attempt), Logs: live})
+	err = c.liveLogs(j, api.Request{Kind: "logs", AttemptRef: refOf(attempt), Logs: live})
+	if p := (*problem)(nil); errors.As(err, &p) && p.Type == api.ProblemNotHeld {
+		// It may have shipped them since they were looked for.
+		if info, statErr := c.archive.Stat(c.r.Context(), attempt); statErr == nil {
+			return c.archivedLogs(attempt, info, options)
+		}
+	}
+	return err
 }
 
 func refOf(id job.AttemptID) api.AttemptRef {
