@@ -40,7 +40,7 @@ func onDisk(dir string) error {
 	if err := syscall.Statfs(dir, &stat); err != nil {
 		return fmt.Errorf("looking at the file system of %s: %w", dir, err)
 	}
-	if int64(stat.Type) == tmpfs {
+	if int64(stat.Type) == tmpfs { //nolint:unconvert // the type differs between systems
 		return fmt.Errorf("%s is in memory, where fsync does nothing: name a folder on a disk with -dir", dir)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,8 +73,8 @@ func startTimes(ctx context.Context, up *process, stamps, name string, n int) ([
 		})
 	}
 	group.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if first := slices.IndexFunc(errs, func(err error) bool { return err != nil }); first >= 0 {
+		return nil, fmt.Errorf("submitting: %w", errs[first])
 	}
 	times := make([]time.Duration, n)
 	for i := range times {

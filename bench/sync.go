@@ -35,13 +35,18 @@ func (b *bench) cycleSync(ctx context.Context, depth int) (float64, error) {
 func (b *bench) syncAgents(ctx context.Context, server *process) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	all := make([]*idleAgent, agents)
-	for i := range all {
-		var err error
-		if all[i], err = newIdleAgent(ctx, server.Client, regionName(i)); err != nil {
+	all := make([]*idleAgent, 0, agents)
+	defer func() {
+		for _, agent := range all {
+			agent.server.Close()
+		}
+	}()
+	for i := range agents {
+		agent, err := newIdleAgent(ctx, server.Client, regionName(i))
+		if err != nil {
 			return 0, err
 		}
-		defer all[i].server.Close()
+		all = append(all, agent)
 	}
 	var finished atomic.Int64
 	start := time.Now()

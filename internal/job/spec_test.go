@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -205,7 +206,7 @@ func sameJSON[T any](t *testing.T, value T) {
 		t.Fatalf("what was stored cannot be read: %v\n%s", err, once)
 	}
 	twice, err := json.Marshal(read)
-	if err != nil || string(once) != string(twice) {
+	if err != nil || !bytes.Equal(once, twice) {
 		t.Errorf("stored as\n%s, read back as\n%s (%v)", once, twice, err)
 	}
 }

@@ -14,7 +14,6 @@ var (
 	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	// An HTML attribute that points at a file, as pictures have it.
 	picture = regexp.MustCompile(`\bsrc(?:set)?="([^"]+)"`)
-	fence   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
 // brokenLinks lists links of a tree's Markdown files to files or headings that
@@ -50,7 +49,7 @@ func brokenLinks(tree fs.FS) ([]string, error) {
 
 func targets(text string) []string {
 	var list []string
-	text = fence.ReplaceAllString(text, "")
+	text = withoutCode(text)
 	for _, pattern := range []*regexp.Regexp{link, picture} {
 		for _, match := range pattern.FindAllStringSubmatch(text, -1) {
 			if target := match[1]; !strings.Contains(target, "://") && !strings.HasPrefix(target, "mailto:") {
@@ -59,6 +58,20 @@ func targets(text string) []string {
 		}
 	}
 	return list
+}
+
+// withoutCode leaves out what stands between fences.
+func withoutCode(text string) string {
+	var kept strings.Builder
+	code := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			code = !code
+		} else if !code {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
 }
 
 func broken(tree fs.FS, from, target string) string {
@@ -77,7 +90,7 @@ func broken(tree fs.FS, from, target string) string {
 	if err != nil {
 		return err.Error()
 	}
-	for line := range strings.Lines(fence.ReplaceAllString(string(text), "")) {
+	for line := range strings.Lines(withoutCode(string(text))) {
 		if strings.HasPrefix(line, "#") && anchor(line) == heading {
 			return ""
 		}
