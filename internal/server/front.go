@@ -113,7 +113,11 @@ func (s *Server) serve(r *route, w http.ResponseWriter, request *http.Request) {
 // logFailure is the one place where errors of requests are logged.
 func (s *Server) logFailure(c *call, p *problem, err error) {
 	level := slog.LevelError
-	if p.Status != http.StatusInternalServerError {
+	switch {
+	case c.r.Context().Err() != nil:
+		// Whoever asked has gone, as agents do when they have news.
+		level = slog.LevelDebug
+	case p.Status != http.StatusInternalServerError:
 		level = slog.LevelWarn
 	}
 	s.log.Log(c.r.Context(), level, "a request failed", "request", c.id, "route", c.route.id,
