@@ -63,52 +63,95 @@ func (t *tx) check(guard *store.Guard) error {
 }
 
 var (
-	stBefore = statement(`SELECT seq, class, version, stage, state, region FROM jobs WHERE id = ?`)
-	stChange = statement(`UPDATE jobs SET stage = ?, state = ?, version = ?, intent = ?, stop_reason = ?, region = ?,
+	stBefore = statement(`SELECT seq, class, version, state, region FROM jobs WHERE id = ?`)
+	stChange = statement(`UPDATE jobs SET state = ?, version = ?, intent = ?, stop_reason = ?, region = ?,
 		attempt = ?, failures = ?, losses = ?, releases = ?, moves = ?, reason = ?, message = ?, exit_code = ?, logs = ?,
 		not_before = ?, deadline_at = ?, placed_at = ?, claimed_at = ?, started_at = ?, finished_at = ?, updated_at = ?,
-		region_lost_at = ?, expires_at = ? WHERE seq = ?`)
+		region_lost_at = ?, stage = ?, stage_at = ?, queue = ?, lane = ?, unwanted = ?, overdue_at = ?
+		WHERE id = ? AND version = ? AND state = ? AND region = ? AND namespace = ?`)
 )
 
 // before is what the counters need of a record that changes.
 type before struct {
-	seq, class, version, stage int64
-	state, region              string
+	seq, class, version int64
+	state, region       string
 }
 
-// change writes one change, or decides not to.
+// before reads it; found is false where there is no such job.
+func (t *tx) before(id job.ID) (b before, found bool, err error) {
+	found, err = t.row(stBefore, []any{string(id)}, &b.seq, &b.class, &b.version, &b.state, &b.region)
+	return b, found, err
+}
+
+// change writes one change, or decides not to. It does not read the record
+// first: the transition says what the record was, and if that is not so,
+// nothing matches.
 func (t *tx) change(c *change) error {
-	var b before
-	found, err := t.row(stBefore, []any{string(c.Job.ID)}, &b.seq, &b.class, &b.version, &b.stage, &b.state, &b.region)
+	j := &c.Job
+	class, found, err := t.classSeq(j.Spec.Class)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return store.ErrNotFound
+		return t.refuse(c)
 	}
-	j := &c.Job
-	if b.version != j.Version-1 {
-		return fmt.Errorf("%w: it is at version %d, not %d", store.ErrConflict, b.version, j.Version-1)
+	from := countKey{j.Spec.Namespace, "", c.Transition.From}
+	if from.region, err = t.regionBefore(c); err != nil {
+		return err
 	}
-	stage := stageOf(j)
-	if _, err := t.exec(stChange, stage, string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
+	k := keysOf(j, class)
+	n, err := t.exec(stChange, string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
 		j.Attempt, j.Failures, j.Losses, j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs),
 		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
-		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), instant(j.ExpiresAt()), b.seq); err != nil {
+		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt),
+		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt,
+		string(j.ID), j.Version-1, string(from.state), from.region, from.namespace)
+	if err != nil {
 		return err
 	}
-	if err := t.insertEvent(b.seq, &c.Transition, c.event); err != nil {
+	if n == 0 {
+		return t.refuse(c)
+	}
+	if err := t.addEvent(&t.changes, string(j.ID), &c.Transition, c.event); err != nil {
 		return err
 	}
-	t.count(countKey{j.Spec.Namespace, b.region, job.State(b.state)}, b.class, -1)
-	t.count(countKey{j.Spec.Namespace, j.Region, j.State}, b.class, 1)
-	if b.stage == stageWaiting && stage != stageWaiting {
-		t.removeWaiting(b.class)
+	t.count(from, class, -1)
+	t.count(countKey{j.Spec.Namespace, j.Region, j.State}, class, 1)
+	if from.state == job.Queued {
+		t.removeWaiting(class)
 	}
-	if stage == stageWaiting && b.stage != stageWaiting {
-		t.addWaiting(b.class, rankOf(j.Spec.Priority), j.ID, instant(j.SubmittedAt))
+	if k.stage == stageWaiting {
+		t.addWaiting(class, rankOf(j.Spec.Priority), j.ID, instant(j.SubmittedAt))
 	}
 	return nil
+}
+
+// regionBefore is the region that the record has before the change. A
+// transition names the one that it leaves, but for a placement: that names
+// where it goes.
+func (t *tx) regionBefore(c *change) (string, error) {
+	switch {
+	case c.Transition.From == job.Queued:
+		return "", nil
+	case c.Transition.Event != job.Place:
+		return c.Transition.Region, nil
+	}
+	b, _, err := t.before(c.Job.ID)
+	return b.region, err
+}
+
+// refuse finds out why a change matched nothing.
+func (t *tx) refuse(c *change) error {
+	b, found, err := t.before(c.Job.ID)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return store.ErrNotFound
+	case b.version != c.Job.Version-1:
+		return fmt.Errorf("%w: it is at version %d, not %d", store.ErrConflict, b.version, c.Job.Version-1)
+	}
+	return fmt.Errorf("%w: it is %s in region %q, and the transition is one from %s", store.ErrConflict, b.state, b.region, c.Transition.From)
 }
 
 var (

@@ -17,7 +17,7 @@ const deleteStep = 100
 var (
 	stDoomed      = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE id = ?`)
 	stDropJob     = statement(`DELETE FROM jobs WHERE seq = ?`)
-	stDropEvents  = statement(`DELETE FROM events WHERE job = ?`)
+	stDropEvents  = statement(`DELETE FROM events WHERE subject = ?`)
 	stDropSubmit  = statement(`DELETE FROM submissions WHERE job = ? RETURNING identity, namespace, key`)
 	stOrphanKey   = statement(`UPDATE keys SET job = NULL, record = ? WHERE identity = ? AND namespace = ? AND key = ? AND at > ?`)
 	stDropOldKeys = statement(`DELETE FROM keys WHERE (identity, namespace, key) IN
@@ -49,6 +49,9 @@ func (s *Store) deleteStep(ctx context.Context, ids []job.ID, keysBefore time.Ti
 	var errs []error
 	err := s.writer.do(ctx, func(t *tx) error {
 		results := make([]error, len(ids))
+		if err := t.flushRows(); err != nil {
+			return err
+		}
 		for i, id := range ids {
 			err := t.deleteJob(id, keysBefore)
 			if err != nil && !isDecision(err) {
@@ -76,8 +79,8 @@ func (t *tx) deleteJob(id job.ID, keysBefore time.Time) error {
 	if !j.State.Terminal() {
 		return fmt.Errorf("%w: it is %s", store.ErrConflict, j.State)
 	}
-	var b before
-	if _, err := t.row(stBefore, []any{string(id)}, &b.seq, &b.class, &b.version, &b.stage, &b.state, &b.region); err != nil {
+	b, _, err := t.before(id)
+	if err != nil {
 		return err
 	}
 	if err := t.deleteSubmission(b.seq, j, keysBefore); err != nil {

@@ -11,17 +11,17 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-const eventColumns = `e.seq, coalesce(j.id, ''), coalesce(e.region, ''), e.number, e.type, e.namespace, e.at, e.data`
+const eventColumns = `e.seq, j.id, e.subject, e.number, e.type, e.namespace, e.at, e.data`
 
 var (
-	stEvents = statement(`SELECT ` + eventColumns + ` FROM events e LEFT JOIN jobs j ON j.seq = e.job
+	stEvents = statement(`SELECT ` + eventColumns + ` FROM events e LEFT JOIN jobs j ON j.seq = e.subject
 		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`)
-	stJobEvents = statement(`SELECT ` + eventColumns + ` FROM events e CROSS JOIN jobs j ON j.seq = e.job
-		WHERE e.job = (SELECT seq FROM jobs WHERE id = ?) AND e.seq > ? ORDER BY e.number LIMIT ?`)
-	stRegionEvents = statement(`SELECT e.seq, '', e.region, e.number, e.type, e.namespace, e.at, e.data FROM events e
-		WHERE e.region = ? AND e.seq > ? ORDER BY e.number LIMIT ?`)
+	stJobEvents = statement(`SELECT ` + eventColumns + ` FROM events e CROSS JOIN jobs j ON j.seq = e.subject
+		WHERE e.subject = (SELECT seq FROM jobs WHERE id = ?) AND e.seq > ? ORDER BY e.number LIMIT ?`)
+	stRegionEvents = statement(`SELECT e.seq, NULL, e.subject, e.number, e.type, e.namespace, e.at, e.data FROM events e
+		WHERE e.subject = ? AND e.seq > ? ORDER BY e.number LIMIT ?`)
 	stOldestEvent      = statement(`SELECT coalesce(min(seq), 0) FROM events`)
-	stDropRegionEvents = statement(`DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE region IS NOT NULL AND at < ? ORDER BY at LIMIT ?)`)
+	stDropRegionEvents = statement(`DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE subject >= '' AND at < ? LIMIT ?)`)
 )
 
 // Events returns events after the cursor, and the cursor to go on from.
@@ -69,14 +69,17 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 	var all []store.Event
 	err := s.each(id, args, func(scan func(...any) error) error {
 		var e store.Event
-		var jobID, region, data string
-		var at any
-		if err := scan(&e.Cursor, &jobID, &region, &e.Number, &e.Type, &e.Namespace, &at, &data); err != nil {
+		var jobID, subject, at any
+		var data string
+		if err := scan(&e.Cursor, &jobID, &subject, &e.Number, &e.Type, &e.Namespace, &at, &data); err != nil {
 			return err
 		}
-		e.Subject = store.JobSubject(job.ID(jobID))
-		if region != "" {
-			e.Subject = store.RegionSubject(region)
+		switch name := subject.(type) {
+		case string:
+			e.Subject = store.RegionSubject(name)
+		default:
+			id, _ := jobID.(string)
+			e.Subject = store.JobSubject(job.ID(id))
 		}
 		e.ID = fmt.Sprintf("%s/%d", e.Subject, e.Number)
 		e.At, e.Data = instantOf(at), []byte(data)
@@ -125,6 +128,9 @@ func (s *Store) OldestEvent(ctx context.Context) (oldest int64, err error) {
 func (s *Store) PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	var removed int64
 	err := s.writer.do(ctx, func(t *tx) error {
+		if err := t.flushRows(); err != nil {
+			return err
+		}
 		n, err := t.exec(stDropRegionEvents, instant(before), limit)
 		removed = n
 		t.forgotten = true

@@ -103,16 +103,25 @@ func (t *tx) insertAll(submissions []*submission) ([]store.Inserted, error) {
 	return answers, nil
 }
 
+const (
+	jobColumns = `seq, id, namespace, class, rank, state, version, intent, stop_reason,
+		region, attempt, failures, losses, releases, moves, reason, message, exit_code, logs, submitted_at, not_before,
+		deadline_at, placed_at, claimed_at, started_at, finished_at, updated_at, region_lost_at, spec,
+		stage, stage_at, queue, lane, unwanted, overdue_at`
+	submissionColumns = `job, manifest, identity, namespace, key`
+	columnsOfEvents   = `seq, subject, number, type, namespace, at, data`
+)
+
 var (
 	stInsertKey = statement(`INSERT INTO keys (identity, namespace, key, hash, job, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 	stDropKey   = statement(`DELETE FROM keys WHERE identity = ? AND namespace = ? AND key = ?`)
 	stKey       = statement(`SELECT hash, coalesce(job, 0), coalesce(record, '') FROM keys WHERE identity = ? AND namespace = ? AND key = ?`)
-	stInsertJob = statement(`INSERT INTO jobs (seq, id, namespace, class, rank, stage, state, version, intent, stop_reason,
-		region, attempt, failures, losses, releases, moves, reason, message, exit_code, logs, submitted_at, not_before,
-		deadline_at, placed_at, claimed_at, started_at, finished_at, updated_at, region_lost_at, expires_at, spec)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
-	stInsertSubmission = statement(`INSERT INTO submissions (job, manifest, identity, namespace, key) VALUES (?, ?, ?, ?, ?)`)
-	stInsertEvent      = statement(`INSERT INTO events (seq, job, number, type, namespace, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)`)
+	stInsertJob = statement(insertText("jobs", jobColumns, parameters(jobColumns), 1) + ` ON CONFLICT DO NOTHING`)
+
+	submissionTable = bulkInsert("submissions", submissionColumns, parameters(submissionColumns))
+	eventTable      = bulkInsert("events", columnsOfEvents, parameters(columnsOfEvents))
+	// A change knows its job by ID only.
+	changeTable = bulkInsert("events", columnsOfEvents, "(?, (SELECT seq FROM jobs WHERE id = ?), ?, ?, ?, ?, ?)")
 )
 
 // insert writes one submission, or decides not to.
@@ -150,7 +159,7 @@ func (t *tx) insert(s *submission) (store.Inserted, error) {
 	t.lastJob = seq
 	t.references[class]++
 	t.count(countKey{namespace, s.job.Region, s.job.State}, class, 1)
-	if stageOf(&s.job) == stageWaiting {
+	if keysOf(&s.job, class).stage == stageWaiting {
 		t.addWaiting(class, rankOf(s.job.Spec.Priority), s.job.ID, instant(s.job.SubmittedAt))
 	}
 	return store.Inserted{Job: s.job, Created: true}, nil
@@ -191,11 +200,13 @@ func (t *tx) claimKey(s *submission, full bool) (store.Inserted, bool, error) {
 }
 
 func (t *tx) insertJob(seq, class int64, j *job.Job, spec string) (bool, error) {
-	n, err := t.exec(stInsertJob, seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority), stageOf(j),
+	k := keysOf(j, class)
+	n, err := t.exec(stInsertJob, seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority),
 		string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region, j.Attempt, j.Failures, j.Losses,
 		j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs), instant(j.SubmittedAt),
 		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
-		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), instant(j.ExpiresAt()), spec)
+		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), spec,
+		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt)
 	return n == 1, err
 }
 
@@ -212,19 +223,17 @@ func (t *tx) insertRest(seq int64, s *submission) error {
 	if s.key != nil {
 		identity, namespace, key = s.key.Identity, s.key.Namespace, s.key.Key
 	}
-	if _, err := t.exec(stInsertSubmission, seq, s.manifest, identity, namespace, key); err != nil {
+	if err := t.submissions.add(t.session, seq, s.manifest, identity, namespace, key); err != nil {
 		return err
 	}
-	return t.insertEvent(seq, &s.transition, s.event)
+	return t.addEvent(&t.events, seq, &s.transition, s.event)
 }
 
-func (t *tx) insertEvent(seq int64, tr *job.Transition, data string) error {
-	if _, err := t.exec(stInsertEvent, t.lastEvent+1, seq, tr.Number, tr.Type, tr.Namespace, instant(tr.At), data); err != nil {
-		return err
-	}
+// addEvent gives an event of a job its cursor and its place in bulk.
+func (t *tx) addEvent(rows *bulk, subject any, tr *job.Transition, data string) error {
 	t.lastEvent++
-	t.pass(*tr)
-	return nil
+	t.pass(tr)
+	return rows.add(t.session, t.lastEvent, subject, tr.Number, tr.Type, tr.Namespace, instant(tr.At), data)
 }
 
 var (

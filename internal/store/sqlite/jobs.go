@@ -16,7 +16,7 @@ var (
 	stJobBySeq = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE seq = ?`)
 	stManifest = statement(`SELECT manifest FROM submissions WHERE job = (SELECT seq FROM jobs WHERE id = ?)`)
 	stDemand   = statement(`SELECT demand FROM classes WHERE class = ?`)
-	stHistory  = statement(`SELECT data FROM events WHERE job = (SELECT seq FROM jobs WHERE id = ?) ORDER BY number`)
+	stHistory  = statement(`SELECT data FROM events WHERE subject = (SELECT seq FROM jobs WHERE id = ?) ORDER BY number`)
 )
 
 // read lends a session to a read, and says what was being read if it fails.
@@ -128,28 +128,28 @@ func from(p store.Position) (rank int64, id string) {
 
 var (
 	stPlaced = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 2 AND region = ? AND (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?`)
+		WHERE queue = ? AND (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?`)
 	stPlacedSince = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 2 AND placed_at < ? ORDER BY placed_at, id LIMIT ?`)
-	stAttempts = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 3 AND region = ? AND id > ? ORDER BY id LIMIT ?`)
+		WHERE stage = 2 AND stage_at < ? ORDER BY stage_at LIMIT ?`)
+	stAttempts = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE lane = 'claimed ' || ?1 AND id > ?2 UNION ALL
+		SELECT ` + recordColumns + ` FROM jobs WHERE lane = 'held ' || ?1 AND id > ?2 ORDER BY id LIMIT ?3`)
 	stRanked = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 3 AND region_lost_at IS NULL AND region = ? ORDER BY rank, id LIMIT ?`)
+		WHERE queue = ? ORDER BY rank, id LIMIT ?`)
 	stClaimed = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE state = 'claimed' AND region = ? AND id > ? ORDER BY id LIMIT ?`)
+		WHERE lane = ? AND id > ? ORDER BY id LIMIT ?`)
 	stUnwanted = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 3 AND intent <> 'run' AND region = ? AND id > ? ORDER BY id LIMIT ?`)
+		WHERE unwanted = ? AND id > ? ORDER BY id LIMIT ?`)
 	stSuspended = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 3 AND region_lost_at IS NOT NULL AND region_lost_at < ? ORDER BY region_lost_at, id LIMIT ?`)
+		WHERE stage = 3 AND stage_at < ? ORDER BY stage_at LIMIT ?`)
 	stOverdue = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage < 4 AND deadline_at IS NOT NULL AND intent <> 'stop' AND deadline_at <= ? ORDER BY deadline_at, id LIMIT ?`)
-	stExpired = statement(`SELECT id FROM jobs WHERE stage = 4 AND expires_at <= ? ORDER BY expires_at LIMIT ?`)
+		WHERE overdue_at <= ? ORDER BY overdue_at LIMIT ?`)
+	stExpired = statement(`SELECT id FROM jobs WHERE stage = 4 AND stage_at <= ? ORDER BY stage_at LIMIT ?`)
 )
 
 // Placed lists a region's Placed jobs in order.
 func (s *Store) Placed(ctx context.Context, region string, after store.Position, limit int) ([]job.Job, error) {
 	rank, id := from(after)
-	return s.readJobs(ctx, "placed jobs", stPlaced, region, rank, id, limit)
+	return s.readJobs(ctx, "placed jobs", stPlaced, queuePlaced+region, rank, id, limit)
 }
 
 // PlacedSince lists jobs that have been Placed since before the given time.
@@ -165,12 +165,12 @@ func (s *Store) Attempts(ctx context.Context, region string, after job.ID, limit
 // AttemptsByPriority lists a region's active jobs, highest priority first,
 // that are not sitting out the loss of the region.
 func (s *Store) AttemptsByPriority(ctx context.Context, region string, limit int) ([]job.Job, error) {
-	return s.readJobs(ctx, "active jobs", stRanked, region, limit)
+	return s.readJobs(ctx, "active jobs", stRanked, queueActive+region, limit)
 }
 
 // Claimed lists a region's Claimed jobs by ID.
 func (s *Store) Claimed(ctx context.Context, region string, after job.ID, limit int) ([]job.Job, error) {
-	return s.readJobs(ctx, "claimed jobs", stClaimed, region, string(after), limit)
+	return s.readJobs(ctx, "claimed jobs", stClaimed, laneClaimed+region, string(after), limit)
 }
 
 // Unwanted lists a region's active jobs whose intent is not Run, by ID.

@@ -3,12 +3,13 @@ package sqlite
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/gco-project/gco/internal/job"
 )
 
-// The stages of a record: which indexes list it.
+// The stages of a record.
 const (
 	stageLater   = 0 // queued, with a NotBefore that has not passed
 	stageWaiting = 1
@@ -17,22 +18,54 @@ const (
 	stageEnded   = 4
 )
 
-// stageOf sorts a record into the indexes. The time of the transition decides
-// whether NotBefore has passed; later it is Wake that moves the job on.
-func stageOf(j *job.Job) int64 {
+// keys are the columns of a record that exist for the indexes only.
+type keys struct {
+	stage                int64
+	stageAt, queue, lane any
+	unwanted, overdueAt  any
+}
+
+// keysOf computes the keys of a record. Whether NotBefore has passed is decided
+// by the time of the transition; later it is Wake that moves the job on.
+func keysOf(j *job.Job, class int64) keys {
+	var k keys
 	switch {
 	case j.State == job.Placed:
-		return stagePlaced
+		k.stage, k.stageAt, k.queue = stagePlaced, instant(j.PlacedAt), queuePlaced+j.Region
 	case j.State.Active():
-		return stageActive
+		k.stage, k.stageAt, k.lane = stageActive, instant(j.RegionLostAt), laneHeld+j.Region
+		if j.RegionLostAt.IsZero() {
+			k.queue = queueActive + j.Region
+		}
+		if j.State == job.Claimed {
+			k.lane = laneClaimed + j.Region
+		}
+		if j.Intent != job.Run {
+			k.unwanted = j.Region
+		}
 	case j.State.Terminal():
-		return stageEnded
+		k.stage, k.stageAt = stageEnded, instant(j.ExpiresAt())
 	case j.NotBefore.After(j.UpdatedAt):
-		return stageLater
+		k.stage, k.stageAt, k.queue = stageLater, instant(j.NotBefore), queueLater
 	default:
-		return stageWaiting
+		k.stage, k.stageAt, k.queue = stageWaiting, instant(j.SubmittedAt), waitingQueue(class)
 	}
+	if !j.State.Terminal() && j.Intent != job.Stop {
+		k.overdueAt = instant(j.DeadlineAt)
+	}
+	return k
 }
+
+// The queues and lanes, by their first word.
+const (
+	queueLater  = "later"
+	queuePlaced = "placed "
+	queueActive = "active "
+	laneClaimed = "claimed "
+	laneHeld    = "held "
+)
+
+func waitingQueue(class int64) string { return "waiting " + strconv.FormatInt(class, 10) }
 
 // rankOf turns a priority into an ascending order.
 func rankOf(priority int) int64 { return -int64(priority) }

@@ -25,7 +25,6 @@ var (
 	stPutRegion   = statement(`INSERT INTO regions (name, record, snapshot) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, snapshot = excluded.snapshot`)
 	stSnapshot    = statement(`SELECT number, snapshot FROM snapshots WHERE region = ?`)
 	stPutSnapshot = statement(`INSERT INTO snapshots (region, number, snapshot) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number, snapshot = excluded.snapshot`)
-	stRegionEvent = statement(`INSERT INTO events (seq, region, number, type, namespace, at, data) VALUES (?, ?, ?, ?, '', ?, ?)`)
 )
 
 func (r *regionRow) scan(scan func(...any) error) error {
@@ -69,11 +68,8 @@ func (t *tx) announce(r *regionRow, kind string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec(stRegionEvent, t.lastEvent+1, r.Name, r.Version, kind, instant(now), string(data)); err != nil {
-		return err
-	}
 	t.lastEvent++
-	return nil
+	return t.events.add(t.session, t.lastEvent, r.Name, r.Version, kind, "", instant(now), string(data))
 }
 
 // snapshotCache keeps the decoded snapshots, which are large and change much

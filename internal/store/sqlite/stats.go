@@ -11,7 +11,14 @@ import (
 var (
 	stCounts     = statement(`SELECT namespace, region, state, jobs FROM counts ORDER BY namespace, region, state`)
 	stThroughput = statement(`SELECT minute, state, jobs FROM throughput WHERE minute >= ? ORDER BY minute, state`)
-	stOldest     = statement(`SELECT submitted_at FROM jobs WHERE stage < 2 ORDER BY submitted_at LIMIT 1`)
+	stOldest     = statement(`SELECT stage_at FROM jobs WHERE stage = 1 AND stage_at IS NOT NULL ORDER BY stage_at LIMIT 1`)
+	// Within a rank IDs are in the order of submission, so one look at each
+	// rank is enough.
+	stOldestLater = statement(`WITH RECURSIVE ranks (rank) AS (
+			SELECT min(rank) FROM jobs WHERE queue = 'later'
+			UNION ALL SELECT (SELECT min(rank) FROM jobs WHERE queue = 'later' AND rank > ranks.rank) FROM ranks WHERE rank IS NOT NULL)
+		SELECT min((SELECT submitted_at FROM jobs WHERE queue = 'later' AND rank = ranks.rank ORDER BY id LIMIT 1))
+		FROM ranks WHERE rank IS NOT NULL`)
 )
 
 // Counts returns the number of jobs by namespace, region and state.
@@ -50,10 +57,16 @@ func (s *Store) Throughput(ctx context.Context, since time.Time) ([]store.Throug
 // OldestWaiting is when the oldest Queued job was submitted.
 func (s *Store) OldestWaiting(ctx context.Context) (oldest time.Time, err error) {
 	err = s.read(ctx, "the oldest waiting job", func(r *session) error {
-		var at any
-		_, err := r.row(stOldest, nil, &at)
-		oldest = instantOf(at)
-		return err
+		for _, id := range []stmt{stOldest, stOldestLater} {
+			var at any
+			if _, err := r.row(id, nil, &at); err != nil {
+				return err
+			}
+			if t := instantOf(at); oldest.IsZero() || (!t.IsZero() && t.Before(oldest)) {
+				oldest = t
+			}
+		}
+		return nil
 	})
 	return oldest, err
 }

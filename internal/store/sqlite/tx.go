@@ -111,6 +111,8 @@ type tx struct {
 	references map[int64]int64
 	heads      map[int64]head
 	forgotten  bool
+
+	submissions, events, changes bulk
 }
 
 func newTx(s *session, k *known) *tx {
@@ -119,6 +121,8 @@ func newTx(s *session, k *known) *tx {
 		queued: map[string]int64{}, classes: map[capacity.Class]int64{},
 		counts: map[countKey]int64{}, promises: map[promiseKey]int64{}, throughput: map[minuteKey]int64{},
 		references: map[int64]int64{}, heads: map[int64]head{},
+		submissions: bulk{bulkTable: submissionTable}, events: bulk{bulkTable: eventTable},
+		changes: bulk{bulkTable: changeTable},
 	}
 }
 
@@ -137,7 +141,7 @@ func (t *tx) count(key countKey, class, jobs int64) {
 }
 
 // pass counts a transition for throughput: submissions and ends.
-func (t *tx) pass(tr job.Transition) {
+func (t *tx) pass(tr *job.Transition) {
 	if tr.Event == job.Submitted || (tr.To.Terminal() && !tr.From.Terminal()) {
 		t.throughput[minuteKey{minuteOf(tr.At), tr.To}]++
 	}
@@ -174,13 +178,26 @@ var (
 		ON CONFLICT DO UPDATE SET rank = excluded.rank, id = excluded.id, submitted_at = excluded.submitted_at
 		WHERE (excluded.rank, excluded.id) < (heads.rank, heads.id)`)
 	stNextHead = statement(`INSERT OR REPLACE INTO heads (class, rank, id, submitted_at)
-		SELECT class, rank, id, submitted_at FROM jobs WHERE class = ? AND stage = 1 ORDER BY rank, id LIMIT 1`)
+		SELECT class, rank, id, submitted_at FROM jobs WHERE queue = 'waiting ' || ? ORDER BY rank, id LIMIT 1`)
 	stDropHead  = statement(`DELETE FROM heads WHERE class = ?`)
 	stLastGiven = statement(`UPDATE meta SET value = ? WHERE name = 'last_event'`)
 )
 
-// flush writes the counters, in a fixed order.
+// flushRows writes the rows that were collected.
+func (t *tx) flushRows() error {
+	for _, rows := range []*bulk{&t.submissions, &t.events, &t.changes} {
+		if err := rows.flush(t.session); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush writes what was collected and the counters, in a fixed order.
 func (t *tx) flush() error {
+	if err := t.flushRows(); err != nil {
+		return err
+	}
 	for _, step := range []func() error{t.flushCounts, t.flushPromises, t.flushThroughput, t.flushHeads, t.flushClasses} {
 		if err := step(); err != nil {
 			return err

@@ -18,9 +18,9 @@ var (
 		FROM (SELECT class, rank, id, submitted_at FROM heads ORDER BY rank, id LIMIT ?) h CROSS JOIN classes c ON c.seq = h.class
 		ORDER BY h.rank, h.id`)
 	stWaiting = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 1 AND class = (SELECT seq FROM classes WHERE class = ?) AND (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?`)
+		WHERE queue = (SELECT 'waiting ' || seq FROM classes WHERE class = ?) AND (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?`)
 	stAhead = statement(`SELECT count(*) FROM (SELECT 1 FROM heads h CROSS JOIN jobs j
-		ON j.stage = 1 AND j.class = h.class AND (j.rank, j.id) < (?1, ?2)
+		ON j.queue = 'waiting ' || h.class AND (j.rank, j.id) < (?1, ?2)
 		WHERE (h.rank, h.id) < (?1, ?2) LIMIT ?3)`)
 	stPromises = statement(`SELECT p.region, c.class, c.demand, p.jobs FROM promises p CROSS JOIN classes c ON c.seq = p.class
 		ORDER BY p.region, p.class`)
@@ -97,9 +97,9 @@ func (s *Store) Promises(ctx context.Context) ([]store.Promise, error) {
 
 var (
 	stDue = statement(`SELECT seq, class, rank, id, submitted_at FROM jobs
-		WHERE stage = 0 AND not_before <= ? ORDER BY not_before LIMIT ?`)
-	stWake    = statement(`UPDATE jobs SET stage = 1 WHERE seq = ?`)
-	stNextDue = statement(`SELECT not_before FROM jobs WHERE stage = 0 ORDER BY not_before LIMIT 1`)
+		WHERE stage = 0 AND stage_at <= ? ORDER BY stage_at LIMIT ?`)
+	stWake    = statement(`UPDATE jobs SET stage = 1, stage_at = submitted_at, queue = ? WHERE seq = ?`)
+	stNextDue = statement(`SELECT stage_at FROM jobs WHERE stage = 0 AND stage_at IS NOT NULL ORDER BY stage_at LIMIT 1`)
 )
 
 // Wake makes queued jobs placeable whose NotBefore has passed.
@@ -138,7 +138,7 @@ func (t *tx) wake(now time.Time) error {
 		return err
 	}
 	for _, d := range all {
-		if _, err := t.exec(stWake, d.seq); err != nil {
+		if _, err := t.exec(stWake, waitingQueue(d.class), d.seq); err != nil {
 			return err
 		}
 		t.addWaiting(d.class, d.rank, job.ID(d.id), d.submitted)

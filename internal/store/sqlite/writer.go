@@ -80,7 +80,10 @@ func (w *writer) share(p *pool) {
 }
 
 // start starts the goroutine.
-func (w *writer) start(checkpoints *checkpointer) { go w.loop(checkpoints) }
+func (w *writer) start(checkpoints *checkpointer) {
+	go checkpoints.loop()
+	go w.loop(checkpoints)
+}
 
 // stop refuses new requests and returns when the accepted ones are done.
 func (w *writer) stop() {

@@ -24,14 +24,14 @@ func testRecount(t *testing.T, open Opener) {
 			awake: map[job.ID]bool{}, shipped: map[job.AttemptID]job.LogState{}, minutes: map[store.Throughput]int64{},
 		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"submit":  m.submitSome,
-			"events":  m.commitSome,
-			"more":    m.commitSome,
-			"stale":   m.commitStale,
-			"time":    m.letTimePass,
-			"logs":    m.shipLogs,
-			"delete":  m.deleteSome,
-			"":        func(*rapid.T) { m.check() },
+			"submit": m.submitSome,
+			"events": m.commitSome,
+			"more":   m.commitSome,
+			"stale":  m.commitStale,
+			"time":   m.letTimePass,
+			"logs":   m.shipLogs,
+			"delete": m.deleteSome,
+			"":       func(*rapid.T) { m.check() },
 		})
 	})
 }

@@ -17,20 +17,29 @@ CREATE TABLE classes (
 );
 
 -- Every field of a record is here once: what never changes in spec (but for
--- the three that are indexed), the rest in columns. rank is minus the
--- priority. stage says which of the indexes below list the job:
--- 0 queued for later, 1 queued, 2 placed, 3 with an attempt, 4 finished.
--- shipped is what SetLogs said of attempt shipped_attempt.
+-- namespace, class and rank, which is minus the priority), the rest in columns
+-- of its own. shipped is what SetLogs said of attempt shipped_attempt.
+--
+-- The columns after spec are keys of the indexes and nothing else, computed
+-- from the record by keysOf, so that a transition touches few indexes:
+--   stage      0 queued for later, 1 queued, 2 placed, 3 active, 4 finished
+--   stage_at   what Wake, OldestWaiting, PlacedSince, Suspended and Expired
+--              look at in each stage: not_before, submitted_at, placed_at,
+--              region_lost_at, the end of its life
+--   queue      'waiting CLASS', 'placed REGION' or 'active REGION', for the
+--              lists in order of priority; 'later' for those in stage 0
+--   lane       'claimed REGION' or 'held REGION', for the lists by ID
+--   unwanted   the region of an attempt that should end
+--   overdue_at the deadline of a job that nobody has begun to stop
 CREATE TABLE jobs (
   seq             INTEGER PRIMARY KEY,
   id              TEXT    NOT NULL,
   namespace       TEXT    NOT NULL,
-  class           INTEGER NOT NULL REFERENCES classes (seq),
+  class           INTEGER NOT NULL,
   rank            INTEGER NOT NULL,
-  stage           INTEGER NOT NULL CHECK (stage BETWEEN 0 AND 4),
   state           TEXT    NOT NULL CHECK (state IN ('queued', 'placed', 'claimed', 'pending', 'running', 'succeeded', 'failed', 'cancelled')),
   version         INTEGER NOT NULL,
-  intent          TEXT    NOT NULL CHECK (intent IN ('run', 'move', 'stop')),
+  intent          TEXT    NOT NULL,
   stop_reason     TEXT    NOT NULL,
   region          TEXT    NOT NULL,
   attempt         INTEGER NOT NULL,
@@ -53,26 +62,22 @@ CREATE TABLE jobs (
   finished_at     INTEGER,
   updated_at      INTEGER,
   region_lost_at  INTEGER,
-  expires_at      INTEGER,
-  spec            TEXT    NOT NULL
+  spec            TEXT    NOT NULL,
+  stage           INTEGER NOT NULL,
+  stage_at        INTEGER,
+  queue           TEXT,
+  lane            TEXT,
+  unwanted        TEXT,
+  overdue_at      INTEGER
 );
 
-CREATE UNIQUE INDEX jobs_id        ON jobs (id);
-CREATE        INDEX jobs_namespace ON jobs (namespace, id);
-CREATE        INDEX jobs_later     ON jobs (not_before)          WHERE stage = 0;
-CREATE        INDEX jobs_waiting   ON jobs (class, rank, id)     WHERE stage = 1;
-CREATE        INDEX jobs_queued    ON jobs (submitted_at)        WHERE stage < 2;
-CREATE        INDEX jobs_placed    ON jobs (region, rank, id)    WHERE stage = 2;
-CREATE        INDEX jobs_placed_at ON jobs (placed_at, id)       WHERE stage = 2;
-CREATE        INDEX jobs_active    ON jobs (region, id)          WHERE stage = 3;
-CREATE        INDEX jobs_ranked    ON jobs (region, rank, id)    WHERE stage = 3 AND region_lost_at IS NULL;
-CREATE        INDEX jobs_claimed   ON jobs (region, id)          WHERE state = 'claimed';
-CREATE        INDEX jobs_unwanted  ON jobs (region, id)          WHERE stage = 3 AND intent <> 'run';
-CREATE        INDEX jobs_suspended ON jobs (region_lost_at, id)  WHERE stage = 3 AND region_lost_at IS NOT NULL;
-CREATE        INDEX jobs_overdue   ON jobs (deadline_at, id)     WHERE stage < 4 AND deadline_at IS NOT NULL AND intent <> 'stop';
-CREATE        INDEX jobs_expiring  ON jobs (expires_at)          WHERE stage = 4;
-CREATE        INDEX jobs_failed    ON jobs (id)                  WHERE state = 'failed';
-CREATE        INDEX jobs_cancelled ON jobs (id)                  WHERE state = 'cancelled';
+CREATE UNIQUE INDEX jobs_id ON jobs (id);
+CREATE INDEX jobs_namespace ON jobs (namespace, id);
+CREATE INDEX jobs_queue ON jobs (queue, rank, id) WHERE queue IS NOT NULL;
+CREATE INDEX jobs_stage ON jobs (stage, stage_at) WHERE stage_at IS NOT NULL;
+CREATE INDEX jobs_lane ON jobs (lane, id) WHERE lane IS NOT NULL;
+CREATE INDEX jobs_unwanted ON jobs (unwanted, id) WHERE unwanted IS NOT NULL;
+CREATE INDEX jobs_overdue ON jobs (overdue_at) WHERE overdue_at IS NOT NULL;
 
 -- The first waiting job of each class that has any.
 CREATE TABLE heads (
@@ -93,21 +98,18 @@ CREATE TABLE submissions (
   key       TEXT
 );
 
--- History and stream in one row. Either job or region is set. seq is the
--- cursor of the stream.
+-- History and stream in one row. seq is the cursor of the stream. subject is
+-- the seq of a job, or the name of a region: its type tells.
 CREATE TABLE events (
   seq       INTEGER PRIMARY KEY,
-  job       INTEGER,
-  region    TEXT,
+  subject   NOT NULL,
   number    INTEGER NOT NULL,
   type      TEXT    NOT NULL,
   namespace TEXT    NOT NULL,
   at        INTEGER,
   data      TEXT    NOT NULL
 );
-CREATE UNIQUE INDEX events_job       ON events (job, number)    WHERE job IS NOT NULL;
-CREATE UNIQUE INDEX events_region    ON events (region, number) WHERE region IS NOT NULL;
-CREATE        INDEX events_region_at ON events (at)             WHERE region IS NOT NULL;
+CREATE UNIQUE INDEX events_subject ON events (subject, number);
 
 -- job is NULL when the job was deleted before its key grew old; record then
 -- is what the job was.
