@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// How much of a decision is kept. A fleet of a few dozen regions is listed
-// whole; of more, those that matter most.
+// How much of a decision is kept. A small fleet is listed whole; of a large one,
+// what matters most, since every placed job stores its decision.
 const (
 	maxCandidates = 10
 	// maxRejections go with a placement, maxReasons with a job that waits.
-	maxRejections = 25
+	maxRejections = 10
 	maxReasons    = 100
 )
 
