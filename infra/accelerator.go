@@ -31,9 +31,9 @@ func (s *GlobalStack) addAccelerator() {
 	for _, region := range s.aws.Regions {
 		s.addEndpointGroup(region)
 	}
-	for _, endpoint := range s.aws.Endpoints {
-		if err := s.Register(endpoint); err != nil {
-			panic(fmt.Sprintf("infra: registering a configured endpoint: %v", err)) // validation lets none through
+	for _, balancer := range s.aws.LoadBalancers {
+		if err := s.Register(balancer); err != nil {
+			panic(fmt.Sprintf("infra: registering a configured load balancer: %v", err)) // validation lets none through
 		}
 	}
 
@@ -73,31 +73,31 @@ func (s *GlobalStack) addEndpointGroup(region string) {
 //
 // It is an error to name a Region without an endpoint group, and to register
 // more load balancers in one than a group takes.
-func (s *GlobalStack) Register(endpoint config.Endpoint) error {
-	if _, err := s.endpointGroup(endpoint.Region); err != nil {
+func (s *GlobalStack) Register(balancer config.LoadBalancer) error {
+	if _, err := s.endpointGroup(balancer.Region); err != nil {
 		return err
 	}
-	members := s.loadBalancers[endpoint.Region]
+	members := s.loadBalancers[balancer.Region]
 	for i, member := range members {
-		if member.LoadBalancer == endpoint.LoadBalancer {
-			members[i] = endpoint
-			s.applyMembers(endpoint.Region)
+		if member.ARN == balancer.ARN {
+			members[i] = balancer
+			s.applyMembers(balancer.Region)
 			return nil
 		}
 	}
 	if len(members) == maxEndpoints {
-		return fmt.Errorf("endpoint group of %s is full: it takes %d endpoints", endpoint.Region, maxEndpoints)
+		return fmt.Errorf("endpoint group of %s is full: it takes %d endpoints", balancer.Region, maxEndpoints)
 	}
-	s.loadBalancers[endpoint.Region] = append(members, endpoint)
-	s.applyMembers(endpoint.Region)
+	s.loadBalancers[balancer.Region] = append(members, balancer)
+	s.applyMembers(balancer.Region)
 	return nil
 }
 
-// RegionalEndpoints are the ARNs of the load balancers registered in a Region.
-func (s *GlobalStack) RegionalEndpoints(region string) []string {
+// LoadBalancers are the ARNs of the load balancers registered in a Region.
+func (s *GlobalStack) LoadBalancers(region string) []string {
 	var arns []string
 	for _, member := range s.loadBalancers[region] {
-		arns = append(arns, member.LoadBalancer)
+		arns = append(arns, member.ARN)
 	}
 	return arns
 }
@@ -110,7 +110,7 @@ func (s *GlobalStack) applyMembers(region string) {
 	members := []any{}
 	for _, member := range s.loadBalancers[region] {
 		members = append(members, map[string]any{
-			"EndpointId":                  member.LoadBalancer,
+			"EndpointId":                  member.ARN,
 			"Weight":                      member.Weight,
 			"ClientIPPreservationEnabled": member.PreserveClientIP,
 		})

@@ -62,29 +62,29 @@ func TestRegistration(t *testing.T) {
 	}{
 		{"no load balancer yet", `[]`, `[]`},
 		{
-			"create", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
+			"create", `[{region: us-east-1, arn: '` + eastBalancer + `'}]`,
 			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`,
 		},
 		{
-			"create again: idempotent", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}]`,
+			"create again: idempotent", `[{region: us-east-1, arn: '` + eastBalancer + `'}]`,
 			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128}]`,
 		},
 		{
-			"update: taken out of traffic", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `', weight: 0, preserveClientIP: false}]`,
+			"update: taken out of traffic", `[{region: us-east-1, arn: '` + eastBalancer + `', weight: 0, preserveClientIP: false}]`,
 			`[{"ClientIPPreservationEnabled":false,"EndpointId":"` + eastBalancer + `","Weight":0}]`,
 		},
 		{
-			"second cluster of the Region", `[{region: us-east-1, loadBalancer: '` + eastBalancer + `'}, {region: us-east-1, loadBalancer: '` + otherBalancer + `', weight: 64}]`,
+			"second cluster of the Region", `[{region: us-east-1, arn: '` + eastBalancer + `'}, {region: us-east-1, arn: '` + otherBalancer + `', weight: 64}]`,
 			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + eastBalancer + `","Weight":128},{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":64}]`,
 		},
 		{
-			"replace", `[{region: us-east-1, loadBalancer: '` + otherBalancer + `'}]`,
+			"replace", `[{region: us-east-1, arn: '` + otherBalancer + `'}]`,
 			`[{"ClientIPPreservationEnabled":true,"EndpointId":"` + otherBalancer + `","Weight":128}]`,
 		},
 		{"delete: an empty list, or the members would stay", `[]`, `[]`},
 	} {
 		t.Run(step.name, func(t *testing.T) {
-			a, err := synthText(t.TempDir(), "aws: {regions: [us-east-1, eu-west-1], endpoints: "+step.yaml+"}", nil)
+			a, err := synthText(t.TempDir(), "aws: {regions: [us-east-1, eu-west-1], loadBalancers: "+step.yaml+"}", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestSeedRegistersNothing(t *testing.T) {
 	if got := members(resources, "Useast1"); got != nil {
 		t.Errorf("members %v", got)
 	}
-	a, err := synthText(t.TempDir(), "aws: {profile: seed, endpoints: [{region: us-east-1, loadBalancer: '"+eastBalancer+"'}]}", nil)
+	a, err := synthText(t.TempDir(), "aws: {profile: seed, loadBalancers: [{region: us-east-1, arn: '"+eastBalancer+"'}]}", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,21 +122,21 @@ func TestSeedRegistersNothing(t *testing.T) {
 
 func TestRegisterInCode(t *testing.T) {
 	s := NewGlobalStack(newApp(t.TempDir()), "gco-global", config.Default())
-	if err := s.Register(config.Endpoint{Region: "eu-west-1", LoadBalancer: "x"}); err == nil || err.Error() != "no endpoint group found for region: eu-west-1" {
+	if err := s.Register(config.LoadBalancer{Region: "eu-west-1", ARN: "x"}); err == nil || err.Error() != "no endpoint group found for region: eu-west-1" {
 		t.Errorf("unknown region: %v", err)
 	}
 	for i := range maxEndpoints {
-		if err := s.Register(config.Endpoint{Region: "us-east-1", LoadBalancer: fmt.Sprint("lb-", i)}); err != nil {
+		if err := s.Register(config.LoadBalancer{Region: "us-east-1", ARN: fmt.Sprint("lb-", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Register(config.Endpoint{Region: "us-east-1", LoadBalancer: "lb-3", Weight: 7}); err != nil {
+	if err := s.Register(config.LoadBalancer{Region: "us-east-1", ARN: "lb-3", Weight: 7}); err != nil {
 		t.Errorf("registering again: %v", err)
 	}
-	if err := s.Register(config.Endpoint{Region: "us-east-1", LoadBalancer: "lb-10"}); err == nil || !strings.Contains(err.Error(), "full") {
+	if err := s.Register(config.LoadBalancer{Region: "us-east-1", ARN: "lb-10"}); err == nil || !strings.Contains(err.Error(), "full") {
 		t.Errorf("eleventh endpoint: %v", err)
 	}
-	if got := s.RegionalEndpoints("us-east-1"); len(got) != maxEndpoints || got[3] != "lb-3" {
+	if got := s.LoadBalancers("us-east-1"); len(got) != maxEndpoints || got[3] != "lb-3" {
 		t.Errorf("endpoints %v", got)
 	}
 }

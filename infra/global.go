@@ -40,9 +40,9 @@ type GlobalStack struct {
 	acceleratorID  *string
 	listener       awsglobalaccelerator.Listener
 	endpointGroups map[string]awsglobalaccelerator.EndpointGroup
-	// loadBalancers are the registered endpoints by Region, in the order in
-	// which they were registered.
-	loadBalancers map[string][]config.Endpoint
+	// loadBalancers are the members of each Region's endpoint group, in the
+	// order in which they were registered.
+	loadBalancers map[string][]config.LoadBalancer
 }
 
 // table is one of the four tables with its name, which the outputs and the
@@ -63,7 +63,7 @@ func NewGlobalStack(scope constructs.Construct, id string, conf config.Config) *
 		project:        conf.Project,
 		aws:            conf.AWS,
 		endpointGroups: map[string]awsglobalaccelerator.EndpointGroup{},
-		loadBalancers:  map[string][]config.Endpoint{},
+		loadBalancers:  map[string][]config.LoadBalancer{},
 	}
 	s.addTables()
 	s.addModelBucket()

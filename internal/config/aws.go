@@ -36,17 +36,17 @@ const (
 // AWS is the global layer in an AWS account. What costs money is listed, with
 // its price, in docs/aws-costs.md.
 type AWS struct {
-	Profile     Profile           `json:"profile" doc:"The set of defaults for this section." enum:"production,seed"`
-	Region      string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack. Empty, the default of profile seed: the Region that the AWS credentials of the deployment name."`
-	Regions     []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true"`
-	Accelerator Accelerator       `json:"accelerator" doc:"The front door."`
-	Endpoints   []Endpoint        `json:"endpoints" doc:"Load balancers that are members of their Region's endpoint group. A Region without one gets no traffic." maxItems:"420"`
-	Tables      Tables            `json:"tables" doc:"The four DynamoDB tables."`
-	Buckets     Buckets           `json:"buckets" doc:"The model bucket and the bucket of its access logs."`
-	Backup      Backup            `json:"backup" doc:"Scheduled backups of the tables."`
-	Alarms      Alarms            `json:"alarms" doc:"CloudWatch alarms and the topic they notify."`
-	Removal     Removal           `json:"removal" doc:"What happens to tables, buckets, keys and the vault when the stack is deleted." enum:"retain,destroy"`
-	Tags        map[string]string `json:"tags" doc:"Tags on every resource that takes them."`
+	Profile       Profile           `json:"profile" doc:"The set of defaults for this section." enum:"production,seed"`
+	Region        string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack. Empty, the default of profile seed: the Region that the AWS credentials of the deployment name."`
+	Regions       []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true"`
+	Accelerator   Accelerator       `json:"accelerator" doc:"The front door."`
+	LoadBalancers []LoadBalancer    `json:"loadBalancers" doc:"Load balancers that are members of their Region's endpoint group. A Region without one gets no traffic." maxItems:"420"`
+	Tables        Tables            `json:"tables" doc:"The four DynamoDB tables."`
+	Buckets       Buckets           `json:"buckets" doc:"The model bucket and the bucket of its access logs."`
+	Backup        Backup            `json:"backup" doc:"Scheduled backups of the tables."`
+	Alarms        Alarms            `json:"alarms" doc:"CloudWatch alarms and the topic they notify."`
+	Removal       Removal           `json:"removal" doc:"What happens to tables, buckets, keys and the vault when the stack is deleted." enum:"retain,destroy"`
+	Tags          map[string]string `json:"tags" doc:"Tags on every resource that takes them."`
 }
 
 // Accelerator is the Global Accelerator and the health check of its endpoint
@@ -62,17 +62,17 @@ type HealthCheck struct {
 	IntervalSeconds int    `json:"intervalSeconds" doc:"Seconds between two checks. The service knows these two values." enum:"10,30"`
 }
 
-// Endpoint makes one load balancer a member of its Region's endpoint group.
-type Endpoint struct {
+// LoadBalancer is a member of its Region's endpoint group.
+type LoadBalancer struct {
 	Region           string `json:"region" doc:"One of aws.regions."`
-	LoadBalancer     string `json:"loadBalancer" doc:"ARN of an application or network load balancer in that Region." minLength:"1"`
+	ARN              string `json:"arn" doc:"ARN of an application or network load balancer in that Region." minLength:"1"`
 	Weight           int    `json:"weight" doc:"Share of the group's traffic, relative to the other members. 0 takes the load balancer out without removing it." minimum:"0" maximum:"255"`
 	PreserveClientIP bool   `json:"preserveClientIP" doc:"Hand the client's address on to the load balancer. An internal load balancer and one with a security group that names clients need it."`
 }
 
-func (e *Endpoint) setDefaults() {
+func (l *LoadBalancer) setDefaults() {
 	// AWS's own default weight.
-	*e = Endpoint{Weight: 128, PreserveClientIP: true}
+	*l = LoadBalancer{Weight: 128, PreserveClientIP: true}
 }
 
 // Tables are settings of the DynamoDB tables.
@@ -145,7 +145,7 @@ func (a AWS) validate(path string) []Fault {
 	for i, region := range a.Regions {
 		faults = append(faults, checkRegion(fmt.Sprintf("%s.regions[%d]", path, i), region)...)
 	}
-	faults = append(faults, a.validateEndpoints(path+".endpoints")...)
+	faults = append(faults, a.validateLoadBalancers(path+".loadBalancers")...)
 	faults = append(faults, a.validateTables(path+".tables")...)
 	faults = append(faults, a.validateTags(path+".tags")...)
 	if a.Buckets.EmptyOnDelete && a.Removal == RemovalRetain {
@@ -159,32 +159,32 @@ func (a AWS) validate(path string) []Fault {
 	return faults
 }
 
-func (a AWS) validateEndpoints(path string) []Fault {
+func (a AWS) validateLoadBalancers(path string) []Fault {
 	var faults []Fault
 	first := map[string]int{}
 	members := map[string]int{}
-	for i, endpoint := range a.Endpoints {
+	for i, balancer := range a.LoadBalancers {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if !slices.Contains(a.Regions, endpoint.Region) {
-			faults = append(faults, faultf(at+".region", "%q is not one of aws.regions", endpoint.Region))
+		if !slices.Contains(a.Regions, balancer.Region) {
+			faults = append(faults, faultf(at+".region", "%q is not one of aws.regions", balancer.Region))
 		}
-		if endpoint.LoadBalancer == "" {
+		if balancer.ARN == "" {
 			continue // the tag's check has said so
 		}
-		switch match := loadBalancerARN.FindStringSubmatch(endpoint.LoadBalancer); {
+		switch match := loadBalancerARN.FindStringSubmatch(balancer.ARN); {
 		case match == nil:
-			faults = append(faults, faultf(at+".loadBalancer", "the ARN of an application or network load balancer expected, found %q", endpoint.LoadBalancer))
-		case match[1] != endpoint.Region:
-			faults = append(faults, faultf(at+".loadBalancer", "the load balancer is in %s, the endpoint group in %q", match[1], endpoint.Region))
+			faults = append(faults, faultf(at+".arn", "the ARN of an application or network load balancer expected, found %q", balancer.ARN))
+		case match[1] != balancer.Region:
+			faults = append(faults, faultf(at+".arn", "the load balancer is in %s, the endpoint group in %q", match[1], balancer.Region))
 		}
-		if at0, twice := first[endpoint.LoadBalancer]; twice {
-			faults = append(faults, faultf(at+".loadBalancer", "duplicate of %s[%d]", path, at0))
+		if at0, twice := first[balancer.ARN]; twice {
+			faults = append(faults, faultf(at+".arn", "duplicate of %s[%d]", path, at0))
 		} else {
-			first[endpoint.LoadBalancer] = i
+			first[balancer.ARN] = i
 		}
 		// AWS's quota of endpoints in one endpoint group.
-		members[endpoint.Region]++
-		if members[endpoint.Region] == 11 {
+		members[balancer.Region]++
+		if members[balancer.Region] == 11 {
 			faults = append(faults, faultf(at+".region", "an endpoint group takes at most 10 endpoints"))
 		}
 	}

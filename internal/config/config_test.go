@@ -86,12 +86,12 @@ aws:
   accelerator:
     name: front-door
     healthCheck: {path: /healthy, intervalSeconds: 10}
-  endpoints:
+  loadBalancers:
     - region: us-west-2
-      loadBalancer: arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/net/gate/0123456789abcdef
+      arn: arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/net/gate/0123456789abcdef
       preserveClientIP: false
     - region: eu-west-1
-      loadBalancer: arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/gate/fedcba9876543210
+      arn: arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/gate/fedcba9876543210
       weight: 0
   tables: {deletionProtection: true, global: true, replicas: [us-east-1]}
   buckets: {accessLogRetentionDays: 7, emptyOnDelete: false}
@@ -111,8 +111,8 @@ aws:
 		"project":                got.Project == "acme",
 		"region":                 a.Region == "eu-west-1" && slices.Equal(a.Regions, []string{"eu-west-1", "us-west-2"}),
 		"accelerator":            a.Accelerator == Accelerator{"front-door", HealthCheck{"/healthy", 10}},
-		"endpoint's defaults":    a.Endpoints[0].Weight == 128 && !a.Endpoints[0].PreserveClientIP,
-		"endpoint's zero weight": a.Endpoints[1].Weight == 0 && a.Endpoints[1].PreserveClientIP,
+		"balancer's defaults":    a.LoadBalancers[0].Weight == 128 && !a.LoadBalancers[0].PreserveClientIP,
+		"balancer's zero weight": a.LoadBalancers[1].Weight == 0 && a.LoadBalancers[1].PreserveClientIP,
 		"tables":                 a.Tables.DeletionProtection && a.Tables.Global && slices.Equal(a.Tables.Replicas, []string{"us-east-1"}),
 		"buckets":                a.Buckets == Buckets{7, false},
 		"backup":                 a.Backup.Role == BackupRoleScoped,
@@ -163,13 +163,13 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		"emptying kept":      {"aws: {buckets: {emptyOnDelete: true}}", []string{`aws.buckets.emptyOnDelete: needs aws.removal: destroy; a retained bucket is not emptied`}},
 		"reserved tag":       {"aws: {tags: {'aws:x': y}}", []string{`aws.tags.aws:x: keys that start with aws: belong to AWS`}},
 		"address":            {"aws: {alarms: {emails: [ops]}}", []string{`aws.alarms.emails[0]: an email address expected, found "ops"`}},
-		"endpoint elsewhere": {"aws: {regions: [eu-west-1], endpoints: [{region: us-east-1, loadBalancer: '" + balancer + "'}]}", []string{`aws.endpoints[0].region: "us-east-1" is not one of aws.regions`}},
-		"endpoint's region":  {"aws: {regions: [eu-west-1], endpoints: [{region: eu-west-1, loadBalancer: '" + balancer + "'}]}", []string{`aws.endpoints[0].loadBalancer: the load balancer is in us-east-1, the endpoint group in "eu-west-1"`}},
-		"endpoint's ARN":     {"aws: {endpoints: [{region: us-east-1, loadBalancer: 'arn:aws:s3:::x'}]}", []string{`aws.endpoints[0].loadBalancer: the ARN of an application or network load balancer expected, found "arn:aws:s3:::x"`}},
-		"endpoint without":   {"aws: {endpoints: [{region: us-east-1}]}", []string{`aws.endpoints[0].loadBalancer: must not be empty`}},
-		"endpoint's weight":  {"aws: {endpoints: [{region: us-east-1, weight: 256, loadBalancer: '" + balancer + "'}]}", []string{`aws.endpoints[0].weight: must be at most 255, is 256`}},
-		"endpoint twice":     {"aws: {endpoints: [{region: us-east-1, loadBalancer: '" + balancer + "'}, {region: us-east-1, loadBalancer: '" + balancer + "'}]}", []string{`aws.endpoints[1].loadBalancer: duplicate of aws.endpoints[0]`}},
-		"eleventh endpoint":  {elevenEndpoints(), []string{`aws.endpoints[10].region: an endpoint group takes at most 10 endpoints`}},
+		"balancer elsewhere": {"aws: {regions: [eu-west-1], loadBalancers: [{region: us-east-1, arn: '" + balancer + "'}]}", []string{`aws.loadBalancers[0].region: "us-east-1" is not one of aws.regions`}},
+		"balancer's region":  {"aws: {regions: [eu-west-1], loadBalancers: [{region: eu-west-1, arn: '" + balancer + "'}]}", []string{`aws.loadBalancers[0].arn: the load balancer is in us-east-1, the endpoint group in "eu-west-1"`}},
+		"balancer's ARN":     {"aws: {loadBalancers: [{region: us-east-1, arn: 'arn:aws:s3:::x'}]}", []string{`aws.loadBalancers[0].arn: the ARN of an application or network load balancer expected, found "arn:aws:s3:::x"`}},
+		"balancer without":   {"aws: {loadBalancers: [{region: us-east-1}]}", []string{`aws.loadBalancers[0].arn: must not be empty`}},
+		"balancer's weight":  {"aws: {loadBalancers: [{region: us-east-1, weight: 256, arn: '" + balancer + "'}]}", []string{`aws.loadBalancers[0].weight: must be at most 255, is 256`}},
+		"balancer twice":     {"aws: {loadBalancers: [{region: us-east-1, arn: '" + balancer + "'}, {region: us-east-1, arn: '" + balancer + "'}]}", []string{`aws.loadBalancers[1].arn: duplicate of aws.loadBalancers[0]`}},
+		"eleventh balancer":  {elevenBalancers(), []string{`aws.loadBalancers[10].region: an endpoint group takes at most 10 endpoints`}},
 		"many faults at once": {
 			"project: 9\nfoo: 1\naws:\n  regions: [us-east-1, us-east-1, nowhere]\n  buckets: {accessLogRetentionDays: -1}\n",
 			[]string{
@@ -190,10 +190,10 @@ func TestEveryFaultIsNamed(t *testing.T) {
 	}
 }
 
-func elevenEndpoints() string {
-	text := "aws:\n  endpoints:\n"
+func elevenBalancers() string {
+	text := "aws:\n  loadBalancers:\n"
 	for i := range 11 {
-		text += "  - {region: us-east-1, loadBalancer: 'arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/a/" + string("0123456789a"[i]) + "'}\n"
+		text += "  - {region: us-east-1, arn: 'arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/a/" + string("0123456789a"[i]) + "'}\n"
 	}
 	return text
 }
@@ -255,7 +255,7 @@ func TestValidateInCode(t *testing.T) {
 // FuzzParse asks that no text makes the loader panic, and that what it accepts
 // is valid.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"", "project: a", "aws: {regions: [us-east-1]}", "? [a]\n: b", "<<: {a: b}", "aws: {tags: {a: !!binary x}}", elevenEndpoints()} {
+	for _, text := range []string{"", "project: a", "aws: {regions: [us-east-1]}", "? [a]\n: b", "<<: {a: b}", "aws: {tags: {a: !!binary x}}", elevenBalancers()} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -59,8 +59,8 @@ func TestSchemaSays(t *testing.T) {
 		{append(aws, "removal", "default"), `"retain"`},
 		{append(aws, "buckets", "properties", "accessLogRetentionDays", "minimum"), `1`},
 		{append(aws, "accelerator", "properties", "healthCheck", "properties", "intervalSeconds", "enum"), `[10,30]`},
-		{append(aws, "endpoints", "items", "properties", "weight", "default"), `128`},
-		{append(aws, "endpoints", "items", "additionalProperties"), `false`},
+		{append(aws, "loadBalancers", "items", "properties", "weight", "default"), `128`},
+		{append(aws, "loadBalancers", "items", "additionalProperties"), `false`},
 	} {
 		got, err := json.Marshal(at(test.path...))
 		if err != nil {
