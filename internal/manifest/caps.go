@@ -3,6 +3,8 @@ package manifest
 import (
 	"math"
 	"strconv"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // capResources holds what the job may come to use against the caps.
@@ -20,15 +22,15 @@ func (c *compiler) capResources(pods int64, each amounts) {
 		}
 		limit, err := limited.limit()
 		if err != nil || total > limit {
-			c.add(specPath, "comes to %s in %d pods at the same time; %s is allowed here (policy.%s)",
-				amountText(limited.field, total), pods, limited.value, limited.field)
+			c.add(specPath, "comes to %s in %s; %s is allowed here (policy.%s)",
+				amountText(limited.field, total), podCount(pods), limited.value, limited.field)
 		}
 	}
 	defer c.sortFrom(len(c.semantic))
 	for name, amount := range each {
 		total := mulSaturated(amount, pods)
 		if total/1000 > maxAmount {
-			c.add(specPath, "comes to more %s in %d pods than there can be", quoted(name), pods)
+			c.add(specPath, "comes to more %s in %s than there can be", quoted(name), podCount(pods))
 		} else if kindOf(name) == extendedResource && total > 0 {
 			c.capExtended(string(name), roundUp(total), pods)
 		}
@@ -41,8 +43,8 @@ func (c *compiler) capExtended(name string, total, pods int64) {
 		entry = anything
 	}
 	if limit := c.policy.MaxResources[entry]; total > limit {
-		c.add(specPath, "comes to %d %s in %d pods at the same time; %d are allowed here (policy.maxResources[%s])",
-			total, quoted(name), pods, limit, entry)
+		c.add(specPath, "comes to %d %s in %s; %d are allowed here (policy.maxResources[%s])",
+			total, name, podCount(pods), limit, entry)
 	}
 }
 
@@ -54,17 +56,5 @@ func amountText(of string, amount int64) string {
 	case of == "maxCPU":
 		return strconv.FormatFloat(float64(amount)/1000, 'f', -1, 64) + " CPUs"
 	}
-	return byteText(roundUp(amount))
-}
-
-func byteText(bytes int64) string {
-	units := []string{"bytes", "Ki", "Mi", "Gi", "Ti", "Pi"}
-	value, unit := float64(bytes), 0
-	for value >= 1024 && unit < len(units)-1 {
-		value, unit = value/1024, unit+1
-	}
-	if unit == 0 {
-		return strconv.FormatInt(bytes, 10) + " bytes"
-	}
-	return strconv.FormatFloat(value, 'f', -1, 64) + units[unit]
+	return resource.NewQuantity(roundUp(amount), resource.BinarySI).String()
 }

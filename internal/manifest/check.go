@@ -79,7 +79,7 @@ func (c *compiler) checkJob(j *batchv1.Job) {
 	if policy := spec.PodReplacementPolicy; policy != nil {
 		c.choice(at.Child("podReplacementPolicy"), string(*policy), string(batchv1.TerminatingOrFailed), string(batchv1.Failed))
 	}
-	if spec.PodFailurePolicy != nil && spec.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
+	if spec.PodFailurePolicy != nil && c.restarts(spec) {
 		c.add(at.Child("podFailurePolicy"), "needs restartPolicy: Never in the pod template")
 	}
 	c.checkTemplate(j)
@@ -107,7 +107,7 @@ func (c *compiler) checkCounts(spec *batchv1.JobSpec) {
 
 func (c *compiler) checkIndexed(spec *batchv1.JobSpec) {
 	at := specPath
-	indexed := false
+	indexed := c.spoils(at.Child("completionMode"))
 	if mode := spec.CompletionMode; mode != nil {
 		c.choice(at.Child("completionMode"), string(*mode), string(batchv1.NonIndexedCompletion), string(batchv1.IndexedCompletion))
 		indexed = *mode == batchv1.IndexedCompletion
@@ -121,7 +121,7 @@ func (c *compiler) checkIndexed(spec *batchv1.JobSpec) {
 		if !indexed {
 			c.add(at.Child("backoffLimitPerIndex"), "needs completionMode: Indexed")
 		}
-		if spec.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
+		if c.restarts(spec) {
 			c.add(at.Child("backoffLimitPerIndex"), "needs restartPolicy: Never in the pod template")
 		}
 	}
@@ -131,6 +131,11 @@ func (c *compiler) checkIndexed(spec *batchv1.JobSpec) {
 	if spec.SuccessPolicy != nil && !indexed {
 		c.add(at.Child("successPolicy"), "needs completionMode: Indexed")
 	}
+}
+
+// restarts tells whether the kubelet may restart containers that failed.
+func (c *compiler) restarts(spec *batchv1.JobSpec) bool {
+	return spec.Template.Spec.RestartPolicy != corev1.RestartPolicyNever && !c.spoils(podPath.Child("restartPolicy"))
 }
 
 // controllerLabels are those that Kubernetes' job controller gives to pods.
@@ -154,12 +159,18 @@ func (c *compiler) checkTemplate(j *batchv1.Job) {
 		}
 	}
 	c.checkAnnotations(template.Annotations, at.Child("annotations"))
-	for key := range template.Annotations {
+	c.checkMisplaced(template.Annotations, at.Child("annotations"))
+	c.checkPod(&template.Spec)
+}
+
+// checkMisplaced finds options of GCO where nobody would read them.
+func (c *compiler) checkMisplaced(annotations map[string]string, at *field.Path) {
+	defer c.sortFrom(len(c.semantic))
+	for key := range annotations {
 		if strings.HasPrefix(key, ownPrefix) {
-			c.add(at.Child("annotations").Key(key), "has no effect on the pod template; move it to the Job's own metadata")
+			c.add(at.Key(key), "has no effect on the pod template; move it to the Job's own metadata")
 		}
 	}
-	c.checkPod(&template.Spec)
 }
 
 // checkTTL refuses two answers to one question.

@@ -74,7 +74,7 @@ func (f *faults) full() bool { return len(f.shape)+len(f.semantic) >= maxFaults 
 func (f *faults) list() []job.Fault {
 	all := slices.Clone(f.shape)
 	for _, fault := range f.semantic {
-		if !slices.ContainsFunc(f.spoiled, func(path string) bool { return related(path, fault.Field) }) {
+		if !f.follows(fault) {
 			all = append(all, fault)
 		}
 	}
@@ -84,22 +84,37 @@ func (f *faults) list() []job.Fault {
 	return all
 }
 
-// spoils tells whether a value at or below the path was taken out.
+// follows tells whether a semantic fault may only be there because a value
+// was taken out. The caps, which are about the spec as a whole, are not of
+// that kind: with that value the job would ask for as much or more.
+func (f *faults) follows(fault job.Fault) bool {
+	return slices.ContainsFunc(f.spoiled, func(path string) bool {
+		return within(fault.Field, path) || within(path, fault.Field) && fault.Field != specPath.String()
+	})
+}
+
+// spoils tells whether a value at, above or below the path was taken out, so
+// that nothing can be said of it.
 func (f *faults) spoils(at *field.Path) bool {
 	if len(f.spoiled) == 0 {
 		return false
 	}
 	path := at.String()
-	return slices.ContainsFunc(f.spoiled, func(spoiled string) bool { return related(path, spoiled) })
+	return slices.ContainsFunc(f.spoiled, func(spoiled string) bool { return within(spoiled, path) || within(path, spoiled) })
 }
 
-// related tells whether one path is the other or lies within it.
-func related(a, b string) bool {
-	if len(a) > len(b) {
-		a, b = b, a
+// within tells whether a path is another or lies in it.
+func within(path, other string) bool {
+	rest, found := strings.CutPrefix(path, other)
+	return found && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// podCount counts pods in a message.
+func podCount(n int64) string {
+	if n == 1 {
+		return "1 pod"
 	}
-	rest, within := strings.CutPrefix(b, a)
-	return within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	return strconv.FormatInt(n, 10) + " pods at the same time"
 }
 
 // quoted is text in quotes, short enough for a message.
@@ -114,24 +129,34 @@ func abbreviated(text string, limit int) string {
 }
 
 // didYouMean ends a message about an unknown name with the known one that it
-// is most likely a slip of, if there is such a name.
-func didYouMean(name string, known []string) string {
+// is most likely a slip of, if there is such a name. Both stand behind the
+// prefix.
+func didYouMean(prefix, name string, known []string) string {
+	name = plainLetters(name)
 	best, distance := "", 3
 	if len(name) <= 4 {
 		distance = 2
 	}
 	for _, candidate := range known {
-		if strings.EqualFold(candidate, name) {
-			return " (did you mean " + candidate + "?)"
-		}
-		if d := editDistance(name, candidate, distance); d < distance {
+		letters := plainLetters(candidate)
+		if d := editDistance(name, letters, distance); d < distance {
 			best, distance = candidate, d
+		}
+		if best == "" && len(name) >= 3 && strings.HasPrefix(letters, name) {
+			best = candidate
 		}
 	}
 	if best == "" {
 		return ""
 	}
-	return " (did you mean " + best + "?)"
+	return " (did you mean " + prefix + best + "?)"
+}
+
+var joints = strings.NewReplacer("-", "", "_", "")
+
+// plainLetters takes away what spellings of one name differ in.
+func plainLetters(name string) string {
+	return joints.Replace(strings.ToLower(name))
 }
 
 // editDistance is Levenshtein's, or limit where it is at least that.

@@ -61,11 +61,11 @@ func (c *compiler) options(j *batchv1.Job) Options {
 	defer c.sortFrom(len(c.semantic))
 	for key, text := range j.Annotations {
 		name, own := strings.CutPrefix(key, ownPrefix)
-		if !own {
+		if !own || c.full() {
 			continue
 		}
 		if set, known := optionSetters[name]; !known {
-			c.add(annotationPath(key), "is no annotation of GCO%s", didYouMean(key, optionNames()))
+			c.add(annotationPath(key), "is no annotation of GCO%s", didYouMean(ownPrefix, name, slices.Sorted(maps.Keys(optionSetters))))
 		} else if err := set(&out, text); err != nil {
 			c.add(annotationPath(key), "%s", err)
 		}
@@ -74,14 +74,6 @@ func (c *compiler) options(j *batchv1.Job) Options {
 }
 
 func annotationPath(key string) *field.Path { return root.Child("metadata", "annotations").Key(key) }
-
-func optionNames() []string {
-	names := slices.Sorted(maps.Keys(optionSetters))
-	for i := range names {
-		names[i] = ownPrefix + names[i]
-	}
-	return names
-}
 
 func setInt(to **int, text string, most int) error {
 	n, err := strconv.Atoi(text)
@@ -95,7 +87,7 @@ func setInt(to **int, text string, most int) error {
 func setDuration(to **time.Duration, text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 || d > job.MaxDuration {
-		return fmt.Errorf("is %s, must be a duration such as 90s or 1h30m, above 0 and at most %s", quoted(text), job.MaxDuration)
+		return fmt.Errorf("is %s, must be a duration such as 90s or 1h30m, above 0 and at most %d days", quoted(text), job.MaxDuration/(24*time.Hour))
 	}
 	*to = &d
 	return nil

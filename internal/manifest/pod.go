@@ -124,6 +124,7 @@ func (c *compiler) checkContainers(spec *corev1.PodSpec, volumes map[string]bool
 			c.add(podPath.Child("containers").Index(i).Child("restartPolicy"), "is Always, which only init containers may have (as sidecars)")
 		}
 	}
+	volumesKnown := !c.spoils(podPath.Child("volumes"))
 	names := make(map[string]bool, len(spec.InitContainers)+len(spec.Containers))
 	c.containers(spec, func(at *field.Path, container *corev1.Container) {
 		switch name := container.Name; {
@@ -136,7 +137,9 @@ func (c *compiler) checkContainers(spec *corev1.PodSpec, volumes map[string]bool
 		}
 		names[container.Name] = true
 		c.checkContainer(container, at)
-		c.checkMounts(container, volumes, at)
+		if volumesKnown {
+			c.checkMounts(container, volumes, at)
+		}
 	})
 }
 

@@ -160,7 +160,7 @@ func (s *shaper) structure(tree any, want reflect.Type, at *field.Path) (any, bo
 func (s *shaper) unknown(at *field.Path, key string, known map[string]reflect.Type) {
 	suggestion := ""
 	if !s.full() { // a search for each of a hundred thousand would take long
-		suggestion = didYouMean(key, slices.Sorted(maps.Keys(known)))
+		suggestion = didYouMean("", key, slices.Sorted(maps.Keys(known)))
 	}
 	s.addShape(at, "is not a field that Kubernetes knows%s", suggestion)
 }
