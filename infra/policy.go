@@ -29,7 +29,8 @@ type permission struct {
 }
 
 // Policy is the IAM policy with which CloudFormation can build, change and
-// delete the stacks of a configuration, and nothing beside them. It is meant
+// delete the stacks of a configuration, and little beside them: where AWS names
+// a resource at random, the statement covers all of its kind. It is meant
 // for cdk bootstrap --cloudformation-execution-policies; without it CDK's
 // bootstrap makes CloudFormation an administrator.
 func Policy(conf config.Config) ([]byte, error) {
@@ -116,24 +117,8 @@ func permissions(conf config.Config) []permission {
 				// It looks at the load balancers that it is given.
 				"elasticloadbalancing:DescribeLoadBalancers", "ec2:DescribeInternetGateways", "ec2:DescribeSubnets", "ec2:DescribeRegions"),
 		},
-		rolePermission(conf, generated),
-		{
-			sid:       "AttachPolicies",
-			types:     []string{"AWS::IAM::Role"},
-			resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
-			actions:   prefixed("iam", "AttachRolePolicy DetachRolePolicy"),
-			condition: map[string]map[string][]string{"ArnLike": {"iam:PolicyARN": attachable(conf, generated)}},
-		},
-		{
-			sid:       "ServiceLinkedRoles",
-			types:     []string{"AWS::Backup::BackupSelection", "AWS::DynamoDB::GlobalTable", "AWS::GlobalAccelerator::EndpointGroup"},
-			resources: []string{"arn:aws:iam::*:role/aws-service-role/*"},
-			actions:   prefixed("iam", "CreateServiceLinkedRole"),
-			condition: map[string]map[string][]string{"StringEquals": {"iam:AWSServiceName": {
-				"backup.amazonaws.com", "replication.dynamodb.amazonaws.com", "globalaccelerator.amazonaws.com",
-			}}},
-		},
 	}
+	all = append(all, rolePermissions(conf, generated)...)
 	return append(all, settingPermissions(conf, generated)...)
 }
 
@@ -195,20 +180,40 @@ func settingPermissions(conf config.Config, generated string) []permission {
 	return all
 }
 
-func rolePermission(conf config.Config, generated string) permission {
+// rolePermissions let CloudFormation make the stack's roles, give them the
+// stack's policies and pass them to the services that act as them.
+func rolePermissions(conf config.Config, generated string) []permission {
 	passedTo := []string{"backup.amazonaws.com"}
 	if conf.AWS.Buckets.EmptyOnDelete {
 		passedTo = append(passedTo, "lambda.amazonaws.com")
 	}
-	return permission{
-		sid:       "Roles",
-		types:     []string{"AWS::IAM::Role"},
-		resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
-		actions: prefixed("iam",
-			"CreateRole DeleteRole GetRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy PassRole",
-			"ListAttachedRolePolicies ListRolePolicies GetRolePolicy TagRole UntagRole"),
-		// The key is there only where a role is passed on.
-		condition: map[string]map[string][]string{"StringEqualsIfExists": {"iam:PassedToService": passedTo}},
+	return []permission{
+		{
+			sid:       "Roles",
+			types:     []string{"AWS::IAM::Role"},
+			resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
+			actions: prefixed("iam",
+				"CreateRole DeleteRole GetRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy PassRole",
+				"ListAttachedRolePolicies ListRolePolicies GetRolePolicy TagRole UntagRole"),
+			// The key is there only where a role is passed on.
+			condition: map[string]map[string][]string{"StringEqualsIfExists": {"iam:PassedToService": passedTo}},
+		},
+		{
+			sid:       "AttachPolicies",
+			types:     []string{"AWS::IAM::Role"},
+			resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
+			actions:   prefixed("iam", "AttachRolePolicy DetachRolePolicy"),
+			condition: map[string]map[string][]string{"ArnLike": {"iam:PolicyARN": attachable(conf, generated)}},
+		},
+		{
+			sid:       "ServiceLinkedRoles",
+			types:     []string{"AWS::Backup::BackupSelection", "AWS::DynamoDB::GlobalTable", "AWS::GlobalAccelerator::EndpointGroup"},
+			resources: []string{"arn:aws:iam::*:role/aws-service-role/*"},
+			actions:   prefixed("iam", "CreateServiceLinkedRole"),
+			condition: map[string]map[string][]string{"StringEquals": {"iam:AWSServiceName": {
+				"backup.amazonaws.com", "replication.dynamodb.amazonaws.com", "globalaccelerator.amazonaws.com",
+			}}},
+		},
 	}
 }
 

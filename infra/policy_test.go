@@ -57,7 +57,7 @@ func TestPolicyFits(t *testing.T) {
 }
 
 // TestPolicyIsNarrow: no action on everything that could have a name, and no
-// way for a role of the stack to become more than it is.
+// policy but the stack's own for the stack's roles.
 func TestPolicyIsNarrow(t *testing.T) {
 	wide := []string{"Keys", "Backups", "Accelerator", "ReplicaScaling"}
 	for _, p := range permissions(scenario(t, "production").Config) {

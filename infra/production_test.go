@@ -334,7 +334,7 @@ func TestReplicas(t *testing.T) {
 		for _, replica := range properties["Replicas"].([]any) {
 			replica := replica.(map[string]any)
 			regions = append(regions, replica["Region"].(string))
-			if replica["DeletionProtectionEnabled"] != true || oneLine(replica["PointInTimeRecoverySpecification"]) != `{"PointInTimeRecoveryEnabled":true}` {
+			if oneLine(replica["DeletionProtectionEnabled"]) != "true" || oneLine(replica["PointInTimeRecoverySpecification"]) != `{"PointInTimeRecoveryEnabled":true}` {
 				t.Errorf("%s: replica is not protected: %s", id, oneLine(replica))
 			}
 			if !strings.Contains(oneLine(replica["Tags"]), `{"Key":"team","Value":"capacity"}`) {
