@@ -12,11 +12,11 @@ import (
 // Limits bound what one user can do to the others.
 type Limits struct {
 	// QueuedPerNamespace bounds the waiting jobs of a namespace.
-	QueuedPerNamespace int64 `json:"queuedPerNamespace,omitempty"`
+	QueuedPerNamespace int64
 	// SubmissionsPerSecond bounds one identity's jobs; SubmissionBurst is how
 	// many may come at once.
-	SubmissionsPerSecond float64 `json:"submissionsPerSecond,omitempty"`
-	SubmissionBurst      int     `json:"submissionBurst,omitempty"`
+	SubmissionsPerSecond float64
+	SubmissionBurst      int
 }
 
 // DefaultLimits leave room for a big batch and stop a runaway loop.

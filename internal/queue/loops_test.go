@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -331,21 +330,5 @@ func TestNewLeaderWaitsATakeoverBeforeItExpiresAnyone(t *testing.T) {
 	second.pass(2 * time.Second)
 	if lease := second.region("east").Lease; lease != capacity.LeaseLost {
 		t.Errorf("lease %s after the take-over", lease)
-	}
-}
-
-func TestTimingFaults(t *testing.T) {
-	for _, good := range []Timing{{}, DefaultTiming, LocalTiming} {
-		if faults := good.Validate(); len(faults) > 0 {
-			t.Errorf("%+v: %v", good, faults)
-		}
-	}
-	bad := Timing{Trust: 10 * time.Second, Lease: 5 * time.Second, Takeover: 3 * time.Second, LongPoll: 9 * time.Second, RecoveryRate: -1}
-	var fields []string
-	for _, fault := range bad.Validate() {
-		fields = append(fields, fault.Field)
-	}
-	if got := fmt.Sprint(fields); got != "[trust takeover longPoll recoveryRate]" {
-		t.Errorf("faults of %s", got)
 	}
 }

@@ -37,8 +37,9 @@ func (c *clients) request() api.Submission {
 	switch dice.IntN(8) {
 	case 0:
 		request.OnRegionLost = "fail"
-	case 1:
-		request.OnRegionLost, request.OnRegionLostLimit = "wait", "20s"
+	case 1, 2:
+		request.OnRegionLost = "wait"
+		request.OnRegionLostLimit = between(dice, time.Second, 20*time.Second).String()
 	}
 	if dice.IntN(6) == 0 {
 		request.Deadline = between(dice, 20*time.Second, 2*time.Minute).String()

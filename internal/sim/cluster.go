@@ -75,7 +75,7 @@ func (c *cluster) Apply(ctx context.Context, a runtime.Attempt) error {
 	}
 	start := c.now().Add(between(c.dice, 0, 3*time.Second))
 	length := 40 * time.Second
-	if c.dice.IntN(8) == 0 {
+	if c.dice.IntN(5) == 0 {
 		length = 4 * time.Minute
 	}
 	c.attempts[a.ID] = &attempt{

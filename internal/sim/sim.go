@@ -271,12 +271,12 @@ func (w *world) fault() {
 		s.path.until, s.path.after = w.dice.IntN(12), w.dice.IntN(2) == 0
 		w.note("%s will crash in %d writes (after: %t)", s.name, s.path.until, s.path.after)
 	case 2, 3:
-		r.partition(partitions[w.dice.IntN(len(partitions))], between(w.dice, time.Second, 40*time.Second))
+		r.partition(partitions[w.dice.IntN(len(partitions))], between(w.dice, time.Second, time.Minute))
 	case 4:
 		r.crashIn = w.dice.IntN(6)
 		w.note("agent of %s will crash in %d operations", r.name, r.crashIn)
 	case 5:
-		r.killAgent(between(w.dice, 0, 30*time.Second))
+		r.killAgent(between(w.dice, 0, 45*time.Second))
 	case 6:
 		r.cluster.tired = !r.cluster.tired
 		w.note("capacity of %s: out=%t", r.name, r.cluster.tired)
