@@ -174,8 +174,12 @@ func askList[T any](c *call, j job.Job, kind string) ([]T, error) {
 	}
 	defer answer.Close()
 	defer context.AfterFunc(ctx, func() { answer.Close() })()
+	text, err := io.ReadAll(io.LimitReader(answer, maxRegionAnswer))
 	list := []T{}
-	if err := json.NewDecoder(io.LimitReader(answer, maxRegionAnswer)).Decode(&list); err != nil {
+	if err == nil {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil {
 		p := newProblem(api.ProblemRegionSilent, "region %s gave no whole answer", j.Region)
 		p.cause = err
 		return nil, p
@@ -241,7 +245,12 @@ func (c *call) answerRequest() error {
 	defer stop()
 	err = c.broker.Answer(c.r.Context(), region, c.r.PathValue("id"), joblog.Incoming{
 		ContentType: contentType, Body: c.r.Body,
-		Abort: func() { _ = controller.SetReadDeadline(time.Now()) },
+		Abort: func() {
+			// What is left of the body stays unread, so the connection cannot
+			// carry another request.
+			c.w.Header().Set("Connection", "close")
+			_ = controller.SetReadDeadline(time.Now())
+		},
 	})
 	if errors.Is(err, joblog.ErrCut) {
 		return newProblem(api.ProblemMalformed, "the body could not be read to its end")

@@ -67,7 +67,12 @@ func TestLogOptionsReachTheAgent(t *testing.T) {
 	seen := make(chan api.Request, 1)
 	go func() {
 		for {
-			if r := a.sync(api.SyncRequest{WaitSeconds: 3}); len(r.Requests) > 0 {
+			r, err := a.trySync(api.SyncRequest{WaitSeconds: 3})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if len(r.Requests) > 0 {
 				seen <- r.Requests[0]
 				_ = a.Answer(context.Background(), testRegion, r.Requests[0], client.TypeText, strings.NewReader("x\n"))
 				return

@@ -204,11 +204,15 @@ func (a *agent) open() {
 	a.session, a.sequence = response, 0
 }
 
-func (a *agent) sync(request api.SyncRequest) api.SyncResponse {
-	a.system.t.Helper()
+func (a *agent) trySync(request api.SyncRequest) (api.SyncResponse, error) {
 	a.sequence++
 	request.Cluster, request.Session, request.Epoch, request.Sequence = "cluster-"+a.region, a.session.Session, a.session.Epoch, a.sequence
-	response, err := a.Sync(a.system.t.Context(), a.region, request)
+	return a.Sync(a.system.t.Context(), a.region, request)
+}
+
+func (a *agent) sync(request api.SyncRequest) api.SyncResponse {
+	a.system.t.Helper()
+	response, err := a.trySync(request)
 	if err != nil {
 		a.system.t.Fatal(err)
 	}
@@ -237,7 +241,10 @@ func (a *agent) report(ref api.AttemptRef, phases ...string) {
 // answerNext waits for the next request to the region and answers it.
 func (a *agent) answerNext(contentType string, body io.Reader) error {
 	for {
-		response := a.sync(api.SyncRequest{WaitSeconds: 3})
+		response, err := a.trySync(api.SyncRequest{WaitSeconds: 3})
+		if err != nil {
+			return err
+		}
 		if len(response.Requests) > 0 {
 			return a.Answer(a.system.t.Context(), a.region, response.Requests[0], contentType, body)
 		}
