@@ -409,7 +409,7 @@ func TestQuestionsAreAnsweredOnce(t *testing.T) {
 		got = append(got, <-b.server.answers)
 	}
 	slices.Sort(got)
-	for i, want := range []string{"q1: hello\n", `q2: {"items":[{"name":"pod-0"`, `q3: {"items":[{"at":`, "q4: this agent cannot answer"} {
+	for i, want := range []string{"q1: hello\n", `q2: [{"name":"pod-0"`, `q3: [{"at":`, "q4: this agent cannot answer"} {
 		if !strings.HasPrefix(got[i], want) {
 			t.Errorf("answer %q, want %q...", got[i], want)
 		}

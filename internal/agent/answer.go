@@ -78,14 +78,14 @@ func encoded(value any) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
-func wirePods(attempt int, pods []runtime.Pod) api.PodList {
-	list := api.PodList{Items: make([]api.Pod, len(pods))}
+func wirePods(attempt int, pods []runtime.Pod) []api.Pod {
+	list := make([]api.Pod, len(pods))
 	for i, p := range pods {
 		containers := make([]api.Container, len(p.Containers))
 		for k, c := range p.Containers {
 			containers[k] = api.Container(c)
 		}
-		list.Items[i] = api.Pod{
+		list[i] = api.Pod{
 			Name: p.Name, Attempt: attempt, Phase: p.Phase, Node: p.Node,
 			StartedAt: timePointer(p.StartedAt), FinishedAt: timePointer(p.FinishedAt), Containers: containers,
 		}
@@ -93,14 +93,14 @@ func wirePods(attempt int, pods []runtime.Pod) api.PodList {
 	return list
 }
 
-func wireEvents(events []runtime.ClusterEvent) api.ClusterEventList {
-	list := api.ClusterEventList{Items: make([]api.ClusterEvent, len(events))}
+func wireEvents(events []runtime.ClusterEvent) []api.ClusterEvent {
+	list := make([]api.ClusterEvent, len(events))
 	for i, e := range events {
 		kind := "Normal"
 		if e.Warning {
 			kind = "Warning"
 		}
-		list.Items[i] = api.ClusterEvent{
+		list[i] = api.ClusterEvent{
 			At: e.At, Type: kind, Reason: e.Reason, Object: e.Object, Message: e.Message, Count: e.Count,
 		}
 	}
