@@ -99,7 +99,7 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 	h.status.Phase = runtime.PhaseApplied
 	h.record = attempt.Record{
 		ID: a.ID, Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
-		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.options.Clock.Now(),
+		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.now(),
 		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job),
 		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan,
 	}
@@ -166,7 +166,7 @@ func (h *held) scheduled() runtime.ClusterEvent {
 func (r *Runtime) releaseUnstarted(h *held, cause error) error {
 	status := attempt.Status{
 		Phase: runtime.PhaseReleased, Reason: "SupervisorFailed", Message: cause.Error(),
-		Boot: r.boot, FinishedAt: r.options.Clock.Now(),
+		Boot: r.boot, FinishedAt: r.now(),
 	}
 	if err := status.Save(h.dir); err != nil {
 		return err

@@ -179,9 +179,9 @@ func (r *Runtime) lastStatus(h *held) (attempt.Status, error) {
 	if err == nil && last.Phase.Terminal() {
 		return last, nil
 	}
-	now := r.options.Clock.Now()
+	ended := r.now()
 	status := attempt.Status{
-		Phase: runtime.PhaseLost, Boot: r.boot, StartedAt: last.StartedAt, FinishedAt: now, Pods: endedPods(last.Pods, now),
+		Phase: runtime.PhaseLost, Boot: r.boot, StartedAt: last.StartedAt, FinishedAt: ended, Pods: endedPods(last.Pods, ended),
 	}
 	switch {
 	case h.corrupt:
@@ -371,3 +371,6 @@ func (r *Runtime) dropStrayStatuses() error {
 	}
 	return nil
 }
+
+// now is in UTC: what is written may be read anywhere.
+func (r *Runtime) now() time.Time { return r.options.Clock.Now().UTC() }

@@ -16,6 +16,10 @@ import (
 // gpu is the extended resource whose pieces are told apart.
 const gpu = "nvidia.com/gpu"
 
+// podsPerNode is how many pods a node takes that does not say so: the kubelet's
+// default.
+const podsPerNode = 110
+
 // nodes is what the region is said to have, node by node, and what of it is
 // held. Runtime.mu guards it.
 type nodes struct{ list []*node }
@@ -34,7 +38,11 @@ func newNodes(region string, shapes []capacity.NodeShape) *nodes {
 	for _, shape := range shapes {
 		for range shape.Count {
 			one := shape
-			one.Count, one.Free = 1, shape.Total.Clone()
+			one.Count, one.Total = 1, shape.Total.Clone()
+			if one.Total[capacity.Pods] == 0 {
+				one.Total[capacity.Pods] = podsPerNode
+			}
+			one.Free = one.Total.Clone()
 			added := &node{name: fmt.Sprintf("%s-node-%d", region, len(n.list)), shape: one}
 			for range shape.Total[gpu] {
 				added.gpus = append(added.gpus, firstGPU)
@@ -160,9 +168,10 @@ func (n *nodes) find(slot attempt.Slot) *node {
 	return n.list[slot.Index]
 }
 
-// lacking names the resource that a request failed for: one that no node has
-// enough of, the scarcer kinds first.
-func (n *nodes) lacking(requests capacity.Resources, kind capacity.FailureKind) string {
+// lacking names the resource that a request failed for, the scarcer kinds
+// first: one that no node has enough of (short), or else one of those that
+// were asked for.
+func (n *nodes) lacking(requests capacity.Resources, kind capacity.FailureKind) (resource string, short bool) {
 	names := requests.Names()
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(commonness(a), commonness(b)) })
 	for _, name := range names {
@@ -174,13 +183,10 @@ func (n *nodes) lacking(requests capacity.Resources, kind capacity.FailureKind) 
 			return have[name] >= requests[name]
 		})
 		if !enough {
-			return name
+			return name, true
 		}
 	}
-	if len(names) > 0 {
-		return names[0]
-	}
-	return capacity.CPU
+	return names[0], false // there always is one: pods
 }
 
 func commonness(name string) int {
@@ -225,14 +231,15 @@ func alike(a, b capacity.NodeShape) bool {
 
 // noRoom is the rejection of what does not fit.
 func (n *nodes) noRoom(requests capacity.Resources, count int, kind capacity.FailureKind) *runtime.Rejected {
-	resource := n.lacking(requests, kind)
-	rejected := &runtime.Rejected{
-		Reason:  "NoCapacity",
-		Message: fmt.Sprintf("%d pod(s) of this size do not fit on the region's nodes beside what runs there; short of %s", count, resource),
+	resource, short := n.lacking(requests, kind)
+	why := "no node has enough " + resource
+	if !short {
+		why = "not enough nodes match its node selector, affinity and tolerations and have room at once"
 	}
+	rejected := &runtime.Rejected{Reason: "NoCapacity", Message: fmt.Sprintf("%d pod(s) do not fit on the region's nodes beside what runs there: %s", count, why)}
 	if kind == capacity.NeverFits {
 		rejected.Reason = "NeverFits"
-		rejected.Message = fmt.Sprintf("%d pod(s) of this size do not fit on the region's nodes even when they are empty; short of %s", count, resource)
+		rejected.Message = fmt.Sprintf("%d pod(s) do not fit on the region's nodes even when those are empty: %s", count, why)
 	}
 	rejected.Capacity = &runtime.CapacityFailure{Resource: resource, Kind: kind, Message: rejected.Message}
 	return rejected

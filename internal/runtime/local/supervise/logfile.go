@@ -2,12 +2,11 @@ package supervise
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"syscall"
-	"time"
 
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
@@ -51,7 +50,7 @@ func (l *logFile) abandon() error {
 }
 
 // stop makes copy return although somebody could still write.
-func (l *logFile) stop() { _ = l.read.SetReadDeadline(time.Now()) }
+func (l *logFile) stop() { _ = l.read.SetReadDeadline(now()) }
 
 // copy returns when nobody can write to the pipe any more. Whatever goes
 // wrong with the file, the pipe is read to its end: a full disk must not stop
@@ -68,7 +67,7 @@ func (l *logFile) copy() {
 			text = append(text, '\n') // the last line had none
 		}
 		if len(text) > 0 {
-			out = attempt.AppendLogLine(out, time.Now(), text)
+			out = attempt.AppendLogLine(out, now(), text)
 		}
 		if over {
 			l.put(out)
@@ -81,27 +80,33 @@ func (l *logFile) copy() {
 	}
 }
 
+// put writes stored lines, as many as the limit allows.
 func (l *logFile) put(text []byte) {
 	if l.full || len(text) == 0 {
 		return
 	}
-	if l.size+int64(len(text)) > l.limit {
+	if l.torn {
+		text = append(notice("output is missing here: the log could not be written"), text...)
+	}
+	if room := max(l.limit-l.size, 0); int64(len(text)) > room {
+		fitting := bytes.LastIndexByte(text[:room], '\n') + 1
+		text = append(text[:fitting:fitting], notice("the limit of %d bytes for this log was reached: what follows is not kept", l.limit)...)
 		l.full = true
-		text = attempt.AppendLogLine(nil, time.Now(),
-			fmt.Appendf(nil, "[gco] the limit of %d bytes for this log was reached: what follows is not kept\n", l.limit))
-	} else if l.torn {
-		text = append(attempt.AppendLogLine(nil, time.Now(), []byte("[gco] output is missing here: the log could not be written\n")), text...)
 	}
 	n, err := l.file.Write(text)
-	if err != nil {
-		l.torn = true
-		l.full = false
-		if n > 0 {
-			// Half a line would garble the one after it.
-			_ = syscall.Ftruncate(int(l.file.Fd()), l.size)
-		}
+	if err == nil {
+		l.torn = false
+		l.size += int64(n)
 		return
 	}
-	l.torn = false
-	l.size += int64(n)
+	l.torn, l.full = true, false
+	if n > 0 {
+		// Half a line would garble the one after it.
+		_ = l.file.Truncate(l.size)
+	}
+}
+
+// notice is a stored line that the container did not write.
+func notice(format string, args ...any) []byte {
+	return attempt.AppendLogLine(nil, now(), fmt.Appendf(nil, "[gco] "+format+"\n", args...))
 }

@@ -105,7 +105,7 @@ func (s *supervisor) prepare() (done bool, err error) {
 	if s.alarm, err = process.NewAlarm(); err != nil {
 		return false, err
 	}
-	s.job = newController(s.record, s, randomSuffix, time.Now())
+	s.job = newController(s.record, s, randomSuffix, now())
 	return false, s.save(s.status(nil))
 }
 
@@ -157,21 +157,21 @@ func (s *supervisor) turn() (over bool, wake time.Time) {
 	switch {
 	case s.killed != nil:
 		over, end = s.sweep(), s.killed
-		wake = time.Now().Add(sweepPause)
+		wake = now().Add(sweepPause)
 	default:
-		over, wake = s.job.step(time.Now())
+		over, wake = s.job.step(now())
 		if over {
 			// Whatever the containers left behind ends with the attempt.
 			s.kill(*s.job.outcome)
 			over, end = s.sweep(), s.killed
-			wake = time.Now().Add(sweepPause)
+			wake = now().Add(sweepPause)
 		}
 	}
 	if s.settling() {
-		wake = earlier(wake, time.Now().Add(sweepPause))
+		wake = earlier(wake, now().Add(sweepPause))
 	}
 	if over {
-		s.job.abandon(time.Now())
+		s.job.abandon(now())
 	} else {
 		end = nil
 	}
@@ -183,7 +183,7 @@ func (s *supervisor) turn() (over bool, wake time.Time) {
 			s.log.Error("the status was not written; trying until it is", "error", err)
 		}
 		s.unsaved = err
-		return false, time.Now().Add(retryPause)
+		return false, now().Add(retryPause)
 	}
 	s.unsaved = nil
 	return over, wake
@@ -273,7 +273,7 @@ func (s *supervisor) status(end *outcome) attempt.Status {
 	}
 	if end != nil {
 		status.Phase, status.Reason, status.Message, status.ExitCode = end.phase, end.reason, end.message, end.exitCode
-		status.FinishedAt = time.Now()
+		status.FinishedAt = now()
 	}
 	return status
 }
@@ -317,3 +317,6 @@ func listen(path string) (<-chan struct{}, error) {
 	}()
 	return pokes, nil
 }
+
+// now is in UTC: what is written may be read anywhere.
+func now() time.Time { return time.Now().UTC() }

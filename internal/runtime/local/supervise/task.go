@@ -158,7 +158,7 @@ func (s *supervisor) settle() {
 	for pid, t := range s.tasks {
 		if t.settled() {
 			delete(s.tasks, pid)
-			s.job.exited(t.container, t.exit.Code, time.Now())
+			s.job.exited(t.container, t.exit.Code, now())
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (s *supervisor) leaveAlone() {
 		below = process.Below(table, s.self.PID)
 	}
 	for _, t := range left {
-		t.alone, t.aloneSince = s.killLeft(t, below), time.Now()
+		t.alone, t.aloneSince = s.killLeft(t, below), now()
 	}
 }
 
@@ -242,7 +242,7 @@ func (s *supervisor) signal(c *container, signal syscall.Signal) {
 
 func (s *supervisor) event(warning bool, reason, object, message string) {
 	err := attempt.AppendEvent(s.dir, runtime.ClusterEvent{
-		At: time.Now(), Warning: warning, Reason: reason, Object: object, Message: message,
+		At: now(), Warning: warning, Reason: reason, Object: object, Message: message,
 	})
 	if err != nil {
 		s.log.Error("writing an event", "error", err)
