@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/daemon"
 )
 
 func newConfig(p *Program) *cobra.Command {
@@ -87,7 +88,7 @@ func runConfigShow(_ context.Context, opts *configShowOptions) error {
 }
 
 func (o *configShowOptions) showFile() error {
-	c, err := config.Load(o.file)
+	c, err := daemon.LoadConfig(o.file)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (o *configShowOptions) showFile() error {
 		_, err := fmt.Fprintln(o.Out, c.Project)
 		return err
 	}
-	return printValue(o.Out, f, c)
+	return printValue(o.Out, f, c.Values())
 }
 
 type configValidateOptions struct {
@@ -122,7 +123,7 @@ func newConfigValidate(p *Program, run func(context.Context, *configValidateOpti
 }
 
 func runConfigValidate(_ context.Context, opts *configValidateOptions) error {
-	if _, err := config.Load(opts.file); err != nil {
+	if _, err := daemon.LoadConfig(opts.file); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(opts.Out, "%s is valid\n", opts.file)

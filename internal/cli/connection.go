@@ -92,7 +92,7 @@ func (p *Program) token(user UserConfig, path string) (source, error) {
 			return source{strings.TrimSpace(string(text)), file.value}, nil
 		}
 	}
-	return source{}, nil
+	return source{from: "nowhere"}, nil
 }
 
 func (p *Program) env(name string) source {

@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/config"
 	"github.com/gco-project/gco/internal/daemon"
@@ -65,6 +67,13 @@ is in --dir, and is there again at the next start.`,
 	opts.completions(cmd)
 	return cmd
 }
+
+// How long gco up waits for its regions before it says hello all the same, and
+// how often it looks.
+const (
+	regionsOpen = 5 * time.Second
+	lookAgain   = 20 * time.Millisecond
+)
 
 // laptop is one run of gco up.
 type laptop struct {
@@ -193,12 +202,42 @@ func (l *laptop) runRegions(ctx context.Context) error {
 		started = append(started, said)
 		group.Go(func() error { return run(ctx) })
 	}
+	l.awaitRegions(ctx, admin)
 	if err := l.hello(started); err != nil {
 		return errors.Join(err, group.Wait())
 	}
 	// With region processes, all of them may have ended.
 	group.Go(func() error { <-ctx.Done(); return nil })
 	return group.Wait()
+}
+
+// awaitRegions waits until every region has opened its session, so that what
+// is tried next finds them. One that takes long is not waited for.
+func (l *laptop) awaitRegions(ctx context.Context, admin *client.Client) {
+	ctx, cancel := context.WithTimeout(ctx, regionsOpen)
+	defer cancel()
+	ticker := l.Clock.NewTicker(lookAgain)
+	defer ticker.Stop()
+	for {
+		if list, err := admin.Regions(ctx); err == nil && l.allLive(list) {
+			return
+		}
+		select {
+		case <-ticker.C():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *laptop) allLive(list api.RegionList) bool {
+	live := 0
+	for _, region := range list.Items {
+		if slices.Contains(l.names, region.Name) && region.Lease == "live" && region.Inventoried {
+			live++
+		}
+	}
+	return live == len(l.names)
 }
 
 // startHere opens a region in this process.

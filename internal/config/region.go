@@ -88,7 +88,7 @@ func (r Regions) validate(path string) []Fault {
 var LaptopRegionNames = []string{"us-east-1", "us-west-2", "eu-west-1"}
 
 // LaptopRegion is what gco up simulates for a region that gco.yaml says
-// nothing of: a small cluster with a few GPUs. The three of
+// nothing of: a small cluster with some spot capacity and a few GPUs. The three of
 // [LaptopRegionNames] differ in size and price, so that placement has
 // something to weigh; any other is like one of them. Prices are of the order
 // of a big cloud's list prices.
@@ -101,10 +101,12 @@ func LaptopRegion(name string) Region {
 		{cpuNodes: 4, gpuNodes: 1, factor: 1.1},
 		{cpuNodes: 3, gpuNodes: 1, factor: 1.2},
 	}
+	small := map[string]Quantity{"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 	model := models[max(slices.Index(LaptopRegionNames, name), 0)]
 	return Region{
 		Nodes: []Node{
-			{Count: model.cpuNodes, Resources: map[string]Quantity{"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}},
+			{Count: model.cpuNodes, Resources: small},
+			{Count: 2, Resources: small, Labels: map[string]string{"karpenter.sh/capacity-type": "spot"}},
 			{
 				Count:     model.gpuNodes,
 				Resources: map[string]Quantity{"cpu": "32", "memory": "256Gi", "ephemeral-storage": "500Gi", "pods": "110", "nvidia.com/gpu": "8"},
