@@ -136,7 +136,7 @@ func (r *Runtime) open() error {
 	if err := r.openDirs(); err != nil {
 		return err
 	}
-	lock, err := attempt.TryLock(r.region.AgentLock())
+	lock, err := attempt.LockWithin(r.region.AgentLock(), time.Second)
 	if errors.Is(err, attempt.ErrLocked) {
 		return runtime.ErrLocked
 	}

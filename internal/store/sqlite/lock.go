@@ -5,7 +5,13 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
+
+// lockWait is for how long a lock may be held by nobody that counts: a child
+// that a killed server was just starting has the server's files until it
+// executes its own program.
+const lockWait = time.Second
 
 // lockFile keeps a second process off the database: SQLite itself would let it
 // in, and two writers would each trust counters of their own. The kernel drops
@@ -18,7 +24,12 @@ func takeLock(path string) (*lockFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for end := time.Now().Add(lockWait); errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(lockWait / 50)
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: another server holds %s; stop it first, or give this one a database of its own", ErrInUse, path)

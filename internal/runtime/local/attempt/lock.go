@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // ErrLocked says that another process (or another part of this one) holds the
@@ -17,6 +18,21 @@ type Lock struct{ file *os.File }
 
 // TryLock takes the lock or returns ErrLocked.
 func TryLock(path string) (*Lock, error) { return lock(path, syscall.LOCK_EX|syscall.LOCK_NB) }
+
+// lockPause is how often LockWithin looks.
+const lockPause = 20 * time.Millisecond
+
+// LockWithin is TryLock for as long as the lock may be held by nobody that
+// counts: a child that a killed agent was just starting has the agent's files
+// until it executes its own program.
+func LockWithin(path string, wait time.Duration) (*Lock, error) {
+	for end := time.Now().Add(wait); ; time.Sleep(lockPause) {
+		l, err := TryLock(path)
+		if !errors.Is(err, ErrLocked) || time.Now().After(end) {
+			return l, err
+		}
+	}
+}
 
 // WaitLock waits until it has the lock. It holds a thread of the operating
 // system meanwhile.
