@@ -152,6 +152,9 @@ func (c *compiler) checkTemplate(j *batchv1.Job) {
 	if len(template.OwnerReferences) > 0 {
 		c.add(at.Child("ownerReferences"), "is not accepted: the job owns its pods")
 	}
+	if len(template.Finalizers) > 0 {
+		c.add(at.Child("finalizers"), "is not accepted: nothing would remove them from the pods")
+	}
 	c.checkLabels(template.Labels, at.Child("labels"))
 	for _, key := range controllerLabels {
 		if _, set := template.Labels[key]; set {

@@ -18,9 +18,9 @@ import (
 	"github.com/gco-project/gco/internal/manifest"
 )
 
-// FuzzCompile: it never panics; a refusal says what and where; what compiles
-// compiles again to the same from its own JSON, is within the caps, and has
-// nothing in it that the default policy forbids.
+// FuzzCompile: it never panics; a refusal says what and where; what is
+// accepted gives the same again from its own JSON, is within the caps, and
+// has nothing in it that the default policy forbids.
 func FuzzCompile(f *testing.F) {
 	for _, text := range seeds(f) {
 		f.Add(text, "")
@@ -162,7 +162,7 @@ func (w *walker) container(path string, container map[string]any, image string) 
 		w.found = append(w.found, path+".image "+image)
 	}
 	context, _ := container["securityContext"].(map[string]any)
-	if context["allowPrivilegeEscalation"] != false {
+	if escalates, said := context["allowPrivilegeEscalation"].(bool); !said || escalates {
 		w.found = append(w.found, path+" may escalate")
 	}
 }

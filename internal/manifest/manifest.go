@@ -119,6 +119,8 @@ func ttlOf(spec *batchv1.JobSpec) *time.Duration {
 func canonical(j *batchv1.Job) []byte {
 	meta := metav1.ObjectMeta{Name: j.Name, Namespace: j.Namespace, Labels: j.Labels, Annotations: j.Annotations}
 	j.Spec.TTLSecondsAfterFinished = nil
+	template := &j.Spec.Template
+	template.ObjectMeta = metav1.ObjectMeta{Labels: template.Labels, Annotations: template.Annotations}
 	out := bytes.NewBuffer(make([]byte, 0, 2048))
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)

@@ -299,11 +299,12 @@ func TestCompileNamespace(t *testing.T) {
 			if out.Namespace != c.want {
 				t.Errorf("namespace is %q", out.Namespace)
 			}
-			if c.fault != "" {
+			switch {
+			case c.fault != "":
 				wantFault(t, faults, "manifest.metadata.namespace", c.fault)
-			} else if len(faults) > 0 {
+			case len(faults) > 0:
 				t.Error(faultLines(faults))
-			} else if !strings.Contains(string(out.JSON), `"namespace":"`+c.want+`"`) {
+			case !strings.Contains(string(out.JSON), `"namespace":"`+c.want+`"`):
 				t.Errorf("the Job is not in its namespace: %s", out.JSON)
 			}
 		})
@@ -347,8 +348,10 @@ func TestCompileTellsNoConsequences(t *testing.T) {
 		{"parallelism", `spec: {parallelism: "0"}`, "manifest.spec.parallelism"},
 		{"template", `spec: {template: []}`, "manifest.spec.template"},
 		{"name", `metadata: {name: 7}`, "manifest.metadata.name"},
-		{"volumes", `spec: {template: {spec: {volumes: v, containers: [{name: a, image: b, volumeMounts: [{name: v, mountPath: /v}]}]}}}`,
-			"manifest.spec.template.spec.volumes"},
+		{
+			"volumes", `spec: {template: {spec: {volumes: v, containers: [{name: a, image: b, volumeMounts: [{name: v, mountPath: /v}]}]}}}`,
+			"manifest.spec.template.spec.volumes",
+		},
 		{"restart policy", `spec: {podFailurePolicy: {rules: []}, template: {spec: {restartPolicy: [Never]}}}`, "manifest.spec.template.spec.restartPolicy"},
 		{"completion mode", `spec: {completions: 1, completionMode: 1, backoffLimitPerIndex: 1}`, "manifest.spec.completionMode"},
 		{"toleration", `spec: {template: {spec: {tolerations: [{key: 1, operator: Exists}]}}}`, "manifest.spec.template.spec.tolerations[0].key"},
@@ -463,4 +466,17 @@ func jsonFields(structure any) map[string]bool {
 		out[name] = true
 	}
 	return out
+}
+
+// Of a template's metadata, Kubernetes gives labels and annotations to pods.
+func TestCompileTemplateMetadata(t *testing.T) {
+	j := decoded(t)
+	overlay(t, j, `
+spec:
+  template:
+    metadata: {name: pod, uid: u, creationTimestamp: null, managedFields: [{manager: m}], labels: {a: b}, annotations: {c: d}}
+`)
+	if out := compile(t, j); !strings.Contains(string(out.JSON), `"template":{"metadata":{"labels":{"a":"b"},"annotations":{"c":"d"}},`) {
+		t.Errorf("the template is in %s", out.JSON)
+	}
 }

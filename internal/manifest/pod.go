@@ -1,7 +1,10 @@
 package manifest
 
 import (
+	"reflect"
+
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -114,8 +117,19 @@ func (c *compiler) checkVolumes(spec *corev1.PodSpec) map[string]bool {
 			c.add(podPath.Child("volumes").Index(i).Child("name"), "is %s, which an earlier volume has already", quoted(name))
 		}
 		names[name] = true
+		c.checkClaimTemplate(&spec.Volumes[i], i)
 	}
 	return names
+}
+
+func (c *compiler) checkClaimTemplate(volume *corev1.Volume, index int) {
+	if volume.Ephemeral == nil || volume.Ephemeral.VolumeClaimTemplate == nil {
+		return
+	}
+	given := volume.Ephemeral.VolumeClaimTemplate.ObjectMeta
+	if !reflect.DeepEqual(given, metav1.ObjectMeta{Labels: given.Labels, Annotations: given.Annotations}) {
+		c.add(podPath.Child("volumes").Index(index).Child("ephemeral", "volumeClaimTemplate", "metadata"), "may have labels and annotations only")
+	}
 }
 
 func (c *compiler) checkContainers(spec *corev1.PodSpec, volumes map[string]bool) {

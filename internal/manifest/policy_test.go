@@ -33,9 +33,9 @@ func TestZeroPolicyAdmitsNothing(t *testing.T) {
 
 // A cap that cannot be read is no reason to admit anything.
 func TestBrokenCapAdmitsNothing(t *testing.T) {
-	for _, cap := range []string{"lots", "-1", "1e999999999"} {
+	for _, limit := range []string{"lots", "-1", "1e999999999"} {
 		policy := manifest.DefaultPolicy()
-		policy.MaxMemory = cap
+		policy.MaxMemory = limit
 		_, faults := manifest.Compile([]byte(smallJob), "", policy)
 		wantFault(t, faults, "manifest.spec", "policy.maxMemory")
 	}

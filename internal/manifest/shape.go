@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -129,9 +128,6 @@ func (s *shaper) value(tree any, want reflect.Type, at *field.Path) (clean any, 
 	case reflect.Map:
 		return s.mapping(tree, want, at)
 	case reflect.Slice:
-		if want.Elem().Kind() == reflect.Uint8 {
-			return s.bytes(tree, at)
-		}
 		return s.list(tree, want, at)
 	}
 	return s.scalar(tree, want, at)
@@ -208,18 +204,6 @@ func (s *shaper) list(tree any, want reflect.Type, at *field.Path) (any, bool) {
 		clean[i], _ = s.value(item, want.Elem(), at.Index(i))
 	}
 	return clean, true
-}
-
-func (s *shaper) bytes(tree any, at *field.Path) (any, bool) {
-	text, ok := tree.(string)
-	if !ok {
-		return nil, s.mismatch(at, "a string", tree)
-	}
-	if _, err := base64.StdEncoding.DecodeString(text); err != nil {
-		s.spoil(at, "must be base64: %s", err)
-		return nil, false
-	}
-	return text, true
 }
 
 // special is for the types that decode themselves.
