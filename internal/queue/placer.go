@@ -97,6 +97,14 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, classes []st
 	var changes []store.Change
 	for len(queue) > 0 && len(changes) < placeBatch {
 		class := queue[0]
+		request := placement.Request{Demand: class.Demand, Constraints: class.Constraints}
+		decision := placement.Decide(request, fleet, p.q.Placement, now)
+		if decision.Region == "" && class.after == (store.Position{}) && !p.overdue(class.Since, now) {
+			// Nothing would be done for its first job, so no page of them is
+			// read: while a fleet is full, every submission asks again.
+			heap.Pop(&queue)
+			continue
+		}
 		j, ok, err := p.next(ctx, class)
 		if err != nil {
 			return false, err
@@ -105,8 +113,6 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, classes []st
 			heap.Pop(&queue)
 			continue
 		}
-		request := placement.Request{Demand: class.Demand, Constraints: class.Constraints}
-		decision := placement.Decide(request, fleet, p.q.Placement, now)
 		if decision.Region == "" {
 			if change, failed := p.neverFits(j, decision, now); failed {
 				changes = append(changes, change)
@@ -158,6 +164,12 @@ func (p *placer) next(ctx context.Context, class *classCursor) (job.Job, bool, e
 		return job.Job{}, false, nil
 	}
 	return class.page[0], true, nil
+}
+
+// overdue tells whether a job that fits nowhere has waited long enough for
+// something to be done about it.
+func (p *placer) overdue(since, now time.Time) bool {
+	return now.Sub(since) >= min(p.q.Placement.ReserveAfter, p.q.Timing.NeverFitsAfter)
 }
 
 // neverFits fails a job that no region could ever hold, once it has waited
