@@ -37,6 +37,9 @@ type rescuer struct {
 	pace  *rate.Limiter
 	mu    sync.Mutex
 	sight map[string]sighting
+	// cutOff is when a region was first seen to say, without a break, that
+	// its cluster cannot be reached.
+	cutOff map[string]time.Time
 }
 
 // sighting is when a region's counter of renewals was last seen to grow.
@@ -48,7 +51,7 @@ type sighting struct {
 func newRescuer(q *Queue) *rescuer {
 	perSecond := q.Timing.RecoveryRate
 	return &rescuer{
-		q: q, work: make(chan struct{}, 1), sight: map[string]sighting{},
+		q: q, work: make(chan struct{}, 1), sight: map[string]sighting{}, cutOff: map[string]time.Time{},
 		pace: rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond))),
 	}
 }
@@ -85,6 +88,7 @@ func (r *rescuer) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.sight)
+	clear(r.cutOff)
 }
 
 func (r *rescuer) runOnce(ctx context.Context) error {
@@ -135,6 +139,21 @@ func (r *rescuer) silence(region capacity.Region, now time.Time) time.Duration {
 	return now.Sub(seen.at)
 }
 
+// cutOffFor is for how long this process has seen the region's agent say that
+// it cannot reach its cluster.
+func (r *rescuer) cutOffFor(region capacity.Region, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if region.UnreachableSince.IsZero() {
+		delete(r.cutOff, region.Name)
+		return 0
+	}
+	if _, seen := r.cutOff[region.Name]; !seen {
+		r.cutOff[region.Name] = now
+	}
+	return now.Sub(r.cutOff[region.Name])
+}
+
 // late tells whether a region has been silent for longer than its lease, and
 // so should get no new work, though it is not lost yet.
 func (r *rescuer) late(region capacity.Region, now time.Time) bool {
@@ -143,7 +162,7 @@ func (r *rescuer) late(region capacity.Region, now time.Time) bool {
 
 func (r *rescuer) rescue(ctx context.Context, region capacity.Region, now time.Time) error {
 	lost := region.Lease == capacity.LeaseLost
-	unreachable := !region.UnreachableSince.IsZero() && now.Sub(region.UnreachableSince) > r.q.Timing.Lease
+	unreachable := r.cutOffFor(region, now) > r.q.Timing.Lease
 	if lost || unreachable || region.Cordoned {
 		if err := r.unplace(ctx, region, now); err != nil {
 			return err

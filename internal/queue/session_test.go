@@ -204,3 +204,22 @@ func TestUnreachableClusterGetsNoWork(t *testing.T) {
 		t.Errorf("an agent without its cluster is told to start %+v", answer.Start)
 	}
 }
+
+func TestWorkLeavesAClusterThatStaysUnreachable(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	j := f.submit()
+	attempt := r.run(j.ID, job.Running)
+	for range int(f.Timing.Lease/time.Second) + 1 {
+		f.wantState(j.ID, job.Running)
+		r.request.Unreachable = true
+		r.mustSync()
+		f.pass(time.Second)
+	}
+	f.pass(time.Second)
+	f.wantState(j.ID, job.Queued)
+	// Back again, the agent is told to stop what was given away.
+	if answer := r.observe(attempt, "running"); len(answer.Stop) != 1 || answer.Stop[0].Reason != "superseded" {
+		t.Errorf("the answer stops %+v", answer.Stop)
+	}
+}
