@@ -257,7 +257,10 @@ func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(c
 	if err != nil {
 		return "", nil, err
 	}
-	return name, region.Run, nil
+	return name, func(ctx context.Context) error {
+		defer server.Close()
+		return region.Run(ctx)
+	}, nil
 }
 
 func (l *laptop) checkpoints() string { return filepath.Join(l.dir, "checkpoints") }
