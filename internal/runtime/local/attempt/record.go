@@ -2,6 +2,8 @@ package attempt
 
 import (
 	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -122,8 +124,13 @@ type EnvVar struct {
 // file that holds something else.
 func LoadRecord(dir Dir) (Record, error) {
 	var record Record
-	err := decode(dir.Record(), &record)
-	return record, err
+	if err := decode(dir.Record(), &record); err != nil {
+		return Record{}, err
+	}
+	if got, want := Name(record.ID), filepath.Base(string(dir)); got != want {
+		return Record{}, &CorruptError{Path: dir.Record(), Err: fmt.Errorf("it is that of %q", got)}
+	}
+	return record, nil
 }
 
 func (r Record) save(path string) error {

@@ -37,7 +37,7 @@ func openLog(path string, limit int64) (*logFile, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("making a pipe for the output: %w", err), file.Close())
 	}
-	return &logFile{file: file, read: read, write: write, limit: limit, size: size}, nil
+	return &logFile{file: file, read: read, write: write, limit: limit, size: size, full: size >= limit}, nil
 }
 
 // writer is what the process writes to: a descriptor that blocks.

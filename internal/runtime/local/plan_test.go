@@ -1,0 +1,84 @@
+package local
+
+import (
+	"encoding/json"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/runtime"
+)
+
+func TestPodDemand(t *testing.T) {
+	container := func(cpu string, always bool) corev1.Container {
+		c := corev1.Container{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}}}
+		if always {
+			c.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
+		}
+		return c
+	}
+	limited := corev1.Container{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{gpu: resource.MustParse("2")}}}
+	for _, test := range []struct {
+		name    string
+		init    []corev1.Container
+		regular []corev1.Container
+		want    capacity.Resources
+	}{
+		{"the sum of the regular ones", nil, []corev1.Container{container("1", false), container("500m", false)}, capacity.Resources{"cpu": 1500, "pods": 1}},
+		{"the largest init container", []corev1.Container{container("4", false), container("2", false)}, []corev1.Container{container("1", false)}, capacity.Resources{"cpu": 4000, "pods": 1}},
+		{"sidecars beside the regular ones", []corev1.Container{container("4", false), container("2", true)}, []corev1.Container{container("3", false)}, capacity.Resources{"cpu": 5000, "pods": 1}},
+		{"sidecars beside later init containers", []corev1.Container{container("2", true), container("4", false)}, []corev1.Container{container("1", false)}, capacity.Resources{"cpu": 6000, "pods": 1}},
+		{"limits where nothing is requested", nil, []corev1.Container{limited}, capacity.Resources{gpu: 2, "pods": 1}},
+	} {
+		got := podDemand(&corev1.PodSpec{InitContainers: test.init, Containers: test.regular})
+		if !got.Requests.Equal(test.want) {
+			t.Errorf("%s: %v, want %v", test.name, got.Requests, test.want)
+		}
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"spec": 7}`))
+	f.Add([]byte(jobOf("exit 0", "1")))
+	whole := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
+		j.Completions, j.Parallelism, j.CompletionMode = ptr[int32](3), ptr[int32](2), ptr(batchv1.IndexedCompletion)
+		j.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
+			Action: batchv1.PodFailurePolicyActionFailJob, OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{Operator: "In", Values: []int32{42}},
+		}}}
+		p.TerminationGracePeriodSeconds = ptr[int64](1 << 62)
+		p.Containers = []corev1.Container{shell("main", "exit 0")}
+		p.Containers[0].Env = []corev1.EnvVar{
+			{Name: "A", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['x']"}}},
+			{Name: "B", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.cpu"}}},
+		}
+	})
+	f.Add([]byte(whole.Manifest))
+	options := Options{}.withDefaults()
+	f.Fuzz(func(t *testing.T, manifest []byte) {
+		plan, pod, err := compile(runtime.Attempt{ID: newID(), Name: "test", Namespace: "default", Manifest: manifest}, options)
+		if err != nil {
+			if rejected, ok := err.(*runtime.Rejected); !ok || rejected.Message == "" || rejected.Capacity != nil {
+				t.Errorf("%v, want a rejection that says why", err)
+			}
+			return
+		}
+		if plan.Parallelism < 1 || len(plan.Pod.Containers) == 0 || pod.Requests[capacity.Pods] != 1 {
+			t.Errorf("compiled to %+v, which runs nothing", plan)
+		}
+		if plan.Pod.Grace < 0 || plan.Pod.Grace > options.MaxGrace {
+			t.Errorf("grace %s", plan.Pod.Grace)
+		}
+		for _, c := range plan.Pod.All() {
+			if len(c.Command) == 0 || c.Name == "" {
+				t.Errorf("container %+v", c)
+			}
+		}
+		if _, err := json.Marshal(plan); err != nil {
+			t.Errorf("the plan can't be written down: %v", err)
+		}
+	})
+}
