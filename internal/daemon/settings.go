@@ -42,12 +42,6 @@ func placementPolicy(c config.Config) placement.Policy {
 	p := placement.DefaultPolicy()
 	p.Weights = placement.Weights(c.Placement.Weights)
 	p.ReserveAfter, p.ProvisionTime = c.Placement.ReserveAfter, c.Placement.ProvisionTime
-	if c.Timing.Patience > 0 {
-		p.Patience = c.Timing.Patience
-	}
-	if c.Timing.NeverFitsAfter > 0 {
-		p.NeverFitsAfter = c.Timing.NeverFitsAfter
-	}
 	return p
 }
 

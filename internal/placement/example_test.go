@@ -132,10 +132,10 @@ func ExampleDefaultPolicy() {
 	policy := placement.DefaultPolicy()
 	text, err := json.Marshal(policy.Weights)
 	fmt.Println(string(text), err)
-	fmt.Println(policy.ReserveAfter, policy.Patience, len(policy.Validate()))
+	fmt.Println(policy.ReserveAfter, policy.ProvisionTime, len(policy.Validate()))
 	// Output:
 	// {"expectedWait":3,"freeShare":2,"price":3,"locality":1,"recentFailures":1} <nil>
-	// 10m0s 30s 0
+	// 10m0s 3m0s 0
 }
 
 // Prices are for one core, one GiB or one piece, and an hour.

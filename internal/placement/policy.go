@@ -14,13 +14,6 @@ type Policy struct {
 	// ReserveAfter is how long a job may be too big for what is free before
 	// nodes are withheld for it.
 	ReserveAfter time.Duration `json:"reserveAfter" yaml:"reserveAfter" doc:"How long a job may find every region too busy before nodes are kept free for it."`
-	// Patience is how long a placed job may wait for its region to claim it
-	// before another region may have it.
-	Patience time.Duration `json:"patience" yaml:"patience" doc:"How long a region may leave a placed job unclaimed before another region may take it."`
-	// NeverFitsAfter is how long a job waits, from its submission, before it
-	// fails because no region could ever hold it: a node that restarts is
-	// missing from the snapshot for a moment.
-	NeverFitsAfter time.Duration `json:"neverFitsAfter" yaml:"neverFitsAfter" doc:"How long after its submission a job that no region could ever hold is failed."`
 	// ProvisionTime is what a node that has to be added costs in expected
 	// wait.
 	ProvisionTime time.Duration `json:"provisionTime" yaml:"provisionTime" doc:"How long a region needs to add a node. It counts as expected wait where a job needs nodes that do not exist yet."`
@@ -45,11 +38,9 @@ const (
 // DefaultPolicy is what an empty section stands for.
 func DefaultPolicy() Policy {
 	return Policy{
-		Weights:        Weights{ExpectedWait: 3, FreeShare: 2, Price: 3, Locality: 1, RecentFailures: 1},
-		ReserveAfter:   10 * time.Minute,
-		Patience:       30 * time.Second,
-		NeverFitsAfter: time.Minute,
-		ProvisionTime:  3 * time.Minute,
+		Weights:       Weights{ExpectedWait: 3, FreeShare: 2, Price: 3, Locality: 1, RecentFailures: 1},
+		ReserveAfter:  10 * time.Minute,
+		ProvisionTime: 3 * time.Minute,
 	}
 }
 
@@ -72,19 +63,16 @@ func (p Policy) Validate() []job.Fault {
 		faults = append(faults, job.Fault{Field: "placement.weights", Message: "all are 0; at least one must count"})
 	}
 	for _, d := range []struct {
-		field    string
-		value    time.Duration
-		smallest time.Duration
+		field string
+		value time.Duration
 	}{
-		{"reserveAfter", p.ReserveAfter, 0},
-		{"patience", p.Patience, time.Second},
-		{"neverFitsAfter", p.NeverFitsAfter, 0},
-		{"provisionTime", p.ProvisionTime, 0},
+		{"reserveAfter", p.ReserveAfter},
+		{"provisionTime", p.ProvisionTime},
 	} {
-		if d.value < d.smallest || d.value > maxPolicyDuration {
+		if d.value < 0 || d.value > maxPolicyDuration {
 			faults = append(faults, job.Fault{
 				Field:   "placement." + d.field,
-				Message: fmt.Sprintf("%s is outside %s to %s", d.value, d.smallest, maxPolicyDuration),
+				Message: fmt.Sprintf("%s is outside 0s to %s", d.value, maxPolicyDuration),
 			})
 		}
 	}

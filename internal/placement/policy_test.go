@@ -21,14 +21,12 @@ func TestPolicyFaults(t *testing.T) {
 	policy.Weights.Price = -1
 	policy.Weights.Locality = math.NaN()
 	policy.ReserveAfter = -time.Second
-	policy.Patience = 0
-	policy.NeverFitsAfter = 25 * time.Hour
-	policy.ProvisionTime = -1
+	policy.ProvisionTime = 25 * time.Hour
 	var fields []string
 	for _, fault := range policy.Validate() {
 		fields = append(fields, fault.Field)
 	}
-	want := "placement.weights.price placement.weights.locality placement.reserveAfter placement.patience placement.neverFitsAfter placement.provisionTime"
+	want := "placement.weights.price placement.weights.locality placement.reserveAfter placement.provisionTime"
 	if got := strings.Join(fields, " "); got != want {
 		t.Errorf("faults in %s\nwant %s", got, want)
 	}

@@ -162,7 +162,7 @@ func assign(nodes []*plainNode, pods []capacity.Pod, market job.CapacityType) bo
 
 func TestPropertyChosenRegionsHoldTheDemand(t *testing.T) {
 	seen := map[string]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	property := func(t *rapid.T) {
 		inputs := drawInputs(t)
 		request := drawRequest(t, 2)
 		decision := Decide(request, NewFleet(inputs), DefaultPolicy(), noon)
@@ -194,7 +194,11 @@ func TestPropertyChosenRegionsHoldTheDemand(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
+	// Many times, so that every outcome is sure to come.
+	for range 20 {
+		rapid.Check(t, property)
+	}
 	for _, outcome := range []string{"candidate", "busy", "never-fits", "no-matching-node", "unknown-resource", "capacity-type-not-offered", "no-nodes"} {
 		if seen[outcome] == 0 {
 			t.Errorf("no run ended in %q: %v", outcome, seen)

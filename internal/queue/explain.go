@@ -65,7 +65,14 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 		return api.Explanation{}, fmt.Errorf("counting what is ahead of job %s: %w", j.ID, err)
 	}
 	out.Ahead = &ahead
-	decision := placement.Decide(placement.Request{Demand: demand, Constraints: j.Spec.Placement}, fleet, q.Placement, now)
+	if err := q.withhold(ctx, fleet, j, now); err != nil {
+		return api.Explanation{}, err
+	}
+	request := placement.Request{Demand: demand, Constraints: j.Spec.Placement}
+	decision := placement.Decide(request, fleet, q.Placement, now)
+	if decision.Region == "" && now.Sub(j.SubmittedAt) >= q.Placement.ReserveAfter {
+		_, decision.Reserved = fleet.Reserve(request, q.Placement, now)
+	}
 	text, err := json.Marshal(decision)
 	if err != nil {
 		return api.Explanation{}, fmt.Errorf("encoding a decision: %w", err)
@@ -76,6 +83,26 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 	out.Summary = decision.Summary()
 	out.ExpectedStart, err = q.expectedStart(ctx, ahead, decision, now)
 	return out, err
+}
+
+// withhold reserves what the Placer would reserve for jobs ahead of this one,
+// so that the explanation shows no candidate that is being kept for another.
+func (q *Queue) withhold(ctx context.Context, fleet *placement.Fleet, j job.Job, now time.Time) error {
+	classes, err := q.Store.WaitingClasses(ctx, placeClasses)
+	if err != nil {
+		return fmt.Errorf("listing waiting classes: %w", err)
+	}
+	for _, class := range classes {
+		ahead := class.Class != j.Spec.Class && before(class.Head, store.Position{Priority: j.Spec.Priority, ID: j.ID})
+		if !ahead || now.Sub(class.Since) < q.Placement.ReserveAfter {
+			continue
+		}
+		request := placement.Request{Demand: class.Demand, Constraints: class.Constraints}
+		if placement.Decide(request, fleet, q.Placement, now).Region == "" {
+			fleet.Reserve(request, q.Placement, now)
+		}
+	}
+	return nil
 }
 
 // expectedStart assumes that jobs go on finishing as fast as they lately did,

@@ -87,6 +87,12 @@ func TestStarvingJobGetsAReservation(t *testing.T) {
 	late := f.submit()
 	f.step()
 	f.wantState(late.ID, job.Queued)
+	if why, err := f.Explain(t.Context(), big.ID); err != nil || !why.Decision.Reserved {
+		t.Errorf("the big job's explanation %+v, %v", why, err)
+	}
+	if why, err := f.Explain(t.Context(), late.ID); err != nil || why.Decision.Region != "" || len(why.Decision.Candidates) > 0 {
+		t.Errorf("the late job's explanation shows what is kept for another: %+v, %v", why.Decision, err)
+	}
 	for i, id := range small {
 		r.observe(id, "succeeded")
 		report(int64(3000 + 1000*i))

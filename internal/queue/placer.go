@@ -281,8 +281,7 @@ type classHeap []*classCursor
 func (h classHeap) Len() int      { return len(h) }
 func (h classHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h classHeap) Less(i, j int) bool {
-	a, b := h[i].head(), h[j].head()
-	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.ID, b.ID)) < 0
+	return before(h[i].head(), h[j].head())
 }
 func (h *classHeap) Push(x any) { *h = append(*h, x.(*classCursor)) }
 func (h *classHeap) Pop() any {
@@ -290,4 +289,9 @@ func (h *classHeap) Pop() any {
 	last := old[len(old)-1]
 	*h = old[:len(old)-1]
 	return last
+}
+
+// before tells whether a is ahead of b among waiting jobs.
+func before(a, b store.Position) bool {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.ID, b.ID)) < 0
 }
