@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 	"testing"
@@ -294,21 +295,29 @@ containers: [` + resourced("a", `resources: {requests: {cpu: "2"}}`) + `]`, "man
 }
 
 // Sums past what an int64 holds must not wrap round a cap, nor a missing one.
+// Each of these comes to 2^64 thousandths, which would wrap to nothing.
 func TestDemandOverflow(t *testing.T) {
 	for name, policy := range map[string]manifest.Policy{"caps": manifest.DefaultPolicy(), "no caps": unlimited()} {
-		for _, resource := range []string{"cpu", "memory", "ephemeral-storage", "nvidia.com/gpu", "hugepages-2Mi"} {
-			t.Run(name+"/"+resource, func(t *testing.T) {
+		for _, c := range []struct {
+			name               string
+			containers, pods   int
+			thousandthsOfACore int64
+		}{
+			{"many pods", 1, 1 << 30, 1 << 34},
+			{"many containers", 32, 1, 1 << 59},
+			{"both", 2, 1 << 24, 1 << 39},
+		} {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
 				j := decoded(t)
-				at(t, j, "spec").(tree)["parallelism"] = math.MaxInt32
+				at(t, j, "spec").(tree)["parallelism"] = c.pods
 				var containers []any
-				for _, name := range []string{"a", "b", "c", "d"} {
-					containers = append(containers, tree{"name": name, "image": "busybox", "resources": tree{"limits": tree{resource: "1P"}}})
+				for i := range c.containers {
+					limits := tree{"cpu": fmt.Sprintf("%dm", c.thousandthsOfACore)}
+					containers = append(containers, tree{"name": fmt.Sprintf("c%d", i), "image": "busybox", "resources": tree{"limits": limits}})
 				}
 				podOf(t, j)["containers"] = containers
 				_, faults := manifest.Compile(encoded(t, j), "", policy)
-				if !hasFaultAt(faults, "manifest.spec") {
-					t.Error(faultLines(faults))
-				}
+				wantFault(t, faults, "manifest.spec", `more "cpu"`)
 			})
 		}
 	}
