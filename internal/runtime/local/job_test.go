@@ -1,6 +1,8 @@
 package local
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +57,23 @@ func logsOf(t *testing.T, r *Runtime, id job.AttemptID, options runtime.LogOptio
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// firstLine waits for the first line that an attempt writes.
+func firstLine(t *testing.T, r *Runtime, id job.AttemptID) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := r.Logs(ctx, id, runtime.LogOptions{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	line, err := bufio.NewReader(stream).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }
 
 // run applies an attempt and returns how it ended and what it wrote.
@@ -408,9 +427,7 @@ func TestNodesAreShared(t *testing.T) {
 	f := &fixture{r.options}
 	given := map[string]bool{}
 	for i, a := range held {
-		f.AwaitRunning(t, a.ID, 1)
-		eventually(t, "the script", func() bool { return starts(t, r.options, a.ID) == 1 })
-		line := strings.Fields(logsOf(t, r, a.ID, runtime.LogOptions{}))
+		line := strings.Fields(firstLine(t, r, a.ID))
 		gpus := strings.Split(line[1], ",")
 		if len(gpus) != []int{3, 1, 2, 2}[i] {
 			t.Errorf("attempt %d was given %v", i, gpus)
