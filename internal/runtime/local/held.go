@@ -137,38 +137,39 @@ func (r *Runtime) observe(h *held, status attempt.Status) {
 // has the attempt's lock, and gives an attempt without an end the one that is
 // left. It is called on a goroutine of its own.
 func (r *Runtime) bury(h *held) {
-	r.mu.Lock()
-	closed := r.closed
-	r.mu.Unlock()
-	if closed {
+	if r.settled(h) {
 		return
 	}
+	log := r.options.Log.With("job", h.id.Job, "attempt", h.id.Attempt)
 	lock, err := attempt.WaitLock(h.dir.Lock())
+	if errors.Is(err, os.ErrNotExist) {
+		return // forgotten meanwhile
+	}
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) { // forgotten meanwhile
-			r.options.Log.Error("settling an attempt", "job", h.id.Job, "attempt", h.id.Attempt, "error", err)
-		}
+		log.Error("settling an attempt", "error", err)
 		return
 	}
 	defer lock.Release()
-	r.mu.Lock()
-	closed = r.closed
-	r.mu.Unlock()
-	if closed {
-		return
-	}
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pause := 10 * time.Millisecond; !r.settled(h); pause = min(2*pause, time.Second) {
 		status, err := r.lastStatus(h)
 		if err == nil {
 			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.observe(h, status)
-			r.mu.Unlock()
 			return
 		}
 		// A full disk, most likely. What was lost must not stay running.
-		r.options.Log.Error("settling an attempt; trying again", "job", h.id.Job, "attempt", h.id.Attempt, "error", err)
+		log.Error("settling an attempt; trying again", "error", err)
 		time.Sleep(pause)
 	}
+}
+
+// settled tells whether there is nothing left to do for an attempt, at least
+// not for this agent.
+func (r *Runtime) settled(h *held) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed || r.held[h.id] != h || h.status.Phase.Terminal()
 }
 
 // lastStatus returns the terminal status of an attempt that has no
