@@ -2,9 +2,9 @@ package sqlite
 
 import "strings"
 
-// bulkRows is how many rows one statement inserts at most. More saves little,
-// and a batch seldom has more.
-const bulkRows = 16
+// bulkSteps are the numbers of rows that one statement inserts, the largest
+// first.
+var bulkSteps = []int{16, 4, 1}
 
 // parameters is a row of parameters, one a column.
 func parameters(columns string) string {
@@ -19,19 +19,19 @@ func insertText(table, columns, row string, rows int) string {
 // bulkTable is a table that takes rows in bulk: nothing in the transaction
 // reads them back, and none can conflict.
 type bulkTable struct {
-	width     int
-	one, many stmt
+	width   int
+	inserts []stmt
 }
 
 func bulkInsert(table, columns, row string) bulkTable {
-	return bulkTable{
-		width: strings.Count(row, "?"),
-		one:   statement(insertText(table, columns, row, 1)),
-		many:  statement(insertText(table, columns, row, bulkRows)),
+	b := bulkTable{width: strings.Count(row, "?")}
+	for _, rows := range bulkSteps {
+		b.inserts = append(b.inserts, statement(insertText(table, columns, row, rows)))
 	}
+	return b
 }
 
-// bulk collects rows until there are enough for one statement.
+// bulk collects rows until there are enough for the largest statement.
 type bulk struct {
 	bulkTable
 	args []any
@@ -40,19 +40,20 @@ type bulk struct {
 // add takes one row.
 func (b *bulk) add(s *session, row ...any) error {
 	b.args = append(b.args, row...)
-	if len(b.args) < b.width*bulkRows {
+	if len(b.args) < b.width*bulkSteps[0] {
 		return nil
 	}
-	_, err := s.exec(b.many, b.args...)
-	b.args = b.args[:0]
-	return err
+	return b.flush(s)
 }
 
-// flush writes the rows that are left.
+// flush writes the rows that were collected.
 func (b *bulk) flush(s *session) error {
-	for begin := 0; begin < len(b.args); begin += b.width {
-		if _, err := s.exec(b.one, b.args[begin:begin+b.width]...); err != nil {
-			return err
+	args := b.args
+	for i, rows := range bulkSteps {
+		for n := rows * b.width; len(args) >= n; args = args[n:] {
+			if _, err := s.exec(b.inserts[i], args[:n]...); err != nil {
+				return err
+			}
 		}
 	}
 	b.args = b.args[:0]

@@ -100,12 +100,13 @@ func (t *tx) change(c *change) error {
 		return err
 	}
 	k := keysOf(j, class)
-	n, err := t.exec(stChange, string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
+	t.args = append(t.args[:0], string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
 		j.Attempt, j.Failures, j.Losses, j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs),
 		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
 		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt),
 		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt,
 		string(j.ID), j.Version-1, string(from.state), from.region, from.namespace)
+	n, err := t.exec(stChange, t.args...)
 	if err != nil {
 		return err
 	}

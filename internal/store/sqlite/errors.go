@@ -47,6 +47,11 @@ func isDamage(err error) bool {
 	return false
 }
 
+// damagedInUse says that the database was found damaged after it was opened.
+func damagedInUse(path string, err error) error {
+	return fmt.Errorf("%w: the database %s is damaged; stop the server and restore a backup: %w", store.ErrUnavailable, path, err)
+}
+
 // unavailable marks an error after which nothing was written.
 func unavailable(err error) error {
 	switch code(err) & 0xff {

@@ -16,9 +16,9 @@ const eventColumns = `e.seq, j.id, e.subject, e.number, e.type, e.namespace, e.a
 var (
 	stEvents = statement(`SELECT ` + eventColumns + ` FROM events e LEFT JOIN jobs j ON j.seq = e.subject
 		WHERE e.seq > ? ORDER BY e.seq LIMIT ?`)
-	stJobEvents = statement(`SELECT ` + eventColumns + ` FROM events e CROSS JOIN jobs j ON j.seq = e.subject
-		WHERE e.subject = (SELECT seq FROM jobs WHERE id = ?) AND e.seq > ? ORDER BY e.number LIMIT ?`)
-	stRegionEvents = statement(`SELECT e.seq, NULL, e.subject, e.number, e.type, e.namespace, e.at, e.data FROM events e
+	stJobEvents = statement(`SELECT ` + eventColumns + ` FROM events e INDEXED BY events_subject
+		CROSS JOIN jobs j ON j.seq = e.subject WHERE e.subject = (SELECT +seq FROM jobs WHERE id = ?) AND e.seq > ? ORDER BY e.number LIMIT ?`)
+	stRegionEvents = statement(`SELECT e.seq, NULL, e.subject, e.number, e.type, e.namespace, e.at, e.data FROM events e INDEXED BY events_subject
 		WHERE e.subject = ? AND e.seq > ? ORDER BY e.number LIMIT ?`)
 	stOldestEvent      = statement(`SELECT coalesce(min(seq), 0) FROM events`)
 	stDropRegionEvents = statement(`DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE subject >= '' AND at < ? LIMIT ?)`)

@@ -13,39 +13,34 @@ import (
 // insertStep is how many submissions share a turn of the writer.
 const insertStep = 100
 
-// submission is a store.Submission as it goes into the database. It shares no
-// memory with the caller's that the caller could change: the writer may still
-// be at work when a cancelled call has returned.
+// submission is a store.Submission as it goes into the database. It is a copy:
+// the writer may still be at work when a cancelled call has returned.
 type submission struct {
-	job                              job.Job
-	transition                       job.Transition
-	key                              *store.IdempotencyKey
-	maxQueued                        int64
-	manifest                         string
-	spec, event, demand, constraints string
+	job                   job.Job
+	transition            job.Transition
+	demand                capacity.Demand
+	key                   *store.IdempotencyKey
+	maxQueued             int64
+	manifest, spec, event string
 }
 
 func encodeSubmission(s *store.Submission) (*submission, error) {
-	e := &submission{job: s.Job, transition: s.Transition, maxQueued: s.MaxQueued, manifest: string(s.Manifest)}
+	e := &submission{
+		job: s.Job, transition: s.Transition, demand: s.Demand, maxQueued: s.MaxQueued, manifest: string(s.Manifest),
+	}
 	if s.Key != nil {
 		key := *s.Key
 		e.key = &key
 	}
-	for _, part := range []struct {
-		into  *string
-		value any
-	}{
-		{&e.spec, &s.Job.Spec},
-		{&e.event, &s.Transition},
-		{&e.demand, &s.Demand},
-		{&e.constraints, &s.Job.Spec.Placement},
-	} {
-		text, err := json.Marshal(part.value)
-		if err != nil {
-			return nil, fmt.Errorf("encoding job %s: %w", s.Job.ID, err)
-		}
-		*part.into = string(text)
+	spec, err := json.Marshal(&s.Job.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("encoding job %s: %w", s.Job.ID, err)
 	}
+	event, err := json.Marshal(&s.Transition)
+	if err != nil {
+		return nil, fmt.Errorf("encoding job %s: %w", s.Job.ID, err)
+	}
+	e.spec, e.event = string(spec), string(event)
 	return e, nil
 }
 
@@ -146,6 +141,7 @@ func (t *tx) insert(s *submission) (store.Inserted, error) {
 		return store.Inserted{}, err
 	}
 	if !inserted {
+		t.references[class] += 0
 		if s.key != nil {
 			if _, err := t.exec(stDropKey, s.key.Identity, s.key.Namespace, s.key.Key); err != nil {
 				return store.Inserted{}, err
@@ -201,12 +197,13 @@ func (t *tx) claimKey(s *submission, full bool) (store.Inserted, bool, error) {
 
 func (t *tx) insertJob(seq, class int64, j *job.Job, spec string) (bool, error) {
 	k := keysOf(j, class)
-	n, err := t.exec(stInsertJob, seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority),
+	t.args = append(t.args[:0], seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority),
 		string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region, j.Attempt, j.Failures, j.Losses,
 		j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs), instant(j.SubmittedAt),
 		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
 		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), spec,
 		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt)
+	n, err := t.exec(stInsertJob, t.args...)
 	return n == 1, err
 }
 
@@ -249,7 +246,15 @@ func (t *tx) class(s *submission) (int64, error) {
 	if err != nil || found {
 		return seq, err
 	}
-	if _, err := t.row(stInsertClass, []any{string(name), s.demand, s.constraints}, &seq); err != nil {
+	demand, err := json.Marshal(&s.demand)
+	if err != nil {
+		return 0, err
+	}
+	constraints, err := json.Marshal(&s.job.Spec.Placement)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := t.row(stInsertClass, []any{string(name), string(demand), string(constraints)}, &seq); err != nil {
 		return 0, err
 	}
 	t.classes[name] = seq

@@ -16,13 +16,18 @@ var (
 	stJobBySeq = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE seq = ?`)
 	stManifest = statement(`SELECT manifest FROM submissions WHERE job = (SELECT seq FROM jobs WHERE id = ?)`)
 	stDemand   = statement(`SELECT demand FROM classes WHERE class = ?`)
-	stHistory  = statement(`SELECT data FROM events WHERE subject = (SELECT seq FROM jobs WHERE id = ?) ORDER BY number`)
+	// The plus takes the type of the column away, which would keep SQLite from
+	// comparing it by an index over values of two types.
+	stHistory = statement(`SELECT data FROM events WHERE subject = (SELECT +seq FROM jobs WHERE id = ?) ORDER BY number`)
 )
 
 // read lends a session to a read, and says what was being read if it fails.
 func (s *Store) read(ctx context.Context, what string, f func(*session) error) error {
 	err := s.readers.use(ctx, f)
-	if err != nil && !isDecision(err) {
+	switch {
+	case isDamage(err):
+		err = damagedInUse(s.path, err)
+	case err != nil && !isDecision(err):
 		err = unavailable(err)
 	}
 	return wrap(err, "reading %s", what)

@@ -1,14 +1,11 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -37,35 +34,6 @@ func migrations() ([]string, error) {
 		texts[i] = string(text)
 	}
 	return texts, nil
-}
-
-// inspect refuses a file that must not be opened for writing: a damaged one,
-// someone else's, or one with a newer schema. It reads only.
-func inspect(ctx context.Context, path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	var header [100]byte
-	n, err := io.ReadFull(file, header[:])
-	if closeErr := file.Close(); closeErr != nil {
-		return closeErr
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	if n < len(header) || !bytes.HasPrefix(header[:], []byte("SQLite format 3\x00")) {
-		return damaged("it does not begin as a SQLite file does")
-	}
-	return nil
-}
-
-// damaged returns ErrCorrupt with what is wrong and what to do about it.
-func damaged(what string) error {
-	return fmt.Errorf("%w: %s; nothing was changed; move the file and the ones beside it (-wal, -shm) away and restore a backup", ErrCorrupt, what)
 }
 
 var (

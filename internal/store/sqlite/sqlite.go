@@ -81,6 +81,10 @@ func (s *Store) open(ctx context.Context, options Options) error {
 	if err := os.MkdirAll(filepath.Dir(options.Path), 0o700); err != nil {
 		return err
 	}
+	// Through a symbolic link it is still the same database.
+	if path, err := filepath.EvalSymlinks(options.Path); err == nil {
+		options.Path = path
+	}
 	lock, err := takeLock(options.Path + ".lock")
 	if err != nil {
 		return err

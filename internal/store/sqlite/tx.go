@@ -94,11 +94,13 @@ type head struct {
 	removed   bool
 }
 
-// tx is one open transaction of the writer. Counters are summed up here and
-// written once, by flush.
+// tx is the open transaction of the writer; one value serves them all, one
+// after the other. Counters are summed up here and written once, by flush.
 type tx struct {
 	*session
 	known *known
+	// args is scratch space for the parameters of long statements.
+	args []any
 
 	lastJob, lastEvent, minute int64
 	queued                     map[string]int64
@@ -117,12 +119,27 @@ type tx struct {
 
 func newTx(s *session, k *known) *tx {
 	return &tx{
-		session: s, known: k, lastJob: k.lastJob, lastEvent: k.lastEvent, minute: k.minute,
-		queued: map[string]int64{}, classes: map[capacity.Class]int64{},
+		session: s, known: k, queued: map[string]int64{}, classes: map[capacity.Class]int64{},
 		counts: map[countKey]int64{}, promises: map[promiseKey]int64{}, throughput: map[minuteKey]int64{},
 		references: map[int64]int64{}, heads: map[int64]head{},
 		submissions: bulk{bulkTable: submissionTable}, events: bulk{bulkTable: eventTable},
 		changes: bulk{bulkTable: changeTable},
+	}
+}
+
+// begin forgets the transaction before, whatever came of it.
+func (t *tx) begin() {
+	t.lastJob, t.lastEvent, t.minute = t.known.lastJob, t.known.lastEvent, t.known.minute
+	t.dropped, t.forgotten = nil, false
+	clear(t.queued)
+	clear(t.classes)
+	clear(t.counts)
+	clear(t.promises)
+	clear(t.throughput)
+	clear(t.references)
+	clear(t.heads)
+	for _, rows := range []*bulk{&t.submissions, &t.events, &t.changes} {
+		rows.args = rows.args[:0]
 	}
 }
 
@@ -290,9 +307,6 @@ func (t *tx) flushHead(class int64, h head) error {
 func (t *tx) flushClasses() error {
 	for _, class := range sorted(t.references, cmp.Compare) {
 		jobs := t.references[class]
-		if jobs == 0 {
-			continue
-		}
 		if _, err := t.exec(stReference, jobs, class); err != nil {
 			return err
 		}
@@ -314,6 +328,9 @@ func (t *tx) flushClasses() error {
 // sorted returns the keys in order, so that the same calls make the same
 // database.
 func sorted[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	if len(m) == 0 {
+		return nil
+	}
 	keys := make([]K, 0, len(m))
 	for key := range m {
 		keys = append(keys, key)

@@ -47,6 +47,7 @@ type writer struct {
 	path    string
 	log     *slog.Logger
 	known   *known
+	tx      *tx
 
 	mutex   sync.Mutex
 	waiting []*request
@@ -68,7 +69,7 @@ func newWriter(s *session, path string, log *slog.Logger) (*writer, error) {
 		return nil, err
 	}
 	return &writer{
-		session: s, path: path, log: log, known: k,
+		session: s, path: path, log: log, known: k, tx: newTx(s, k),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}, nil
 }
@@ -254,7 +255,7 @@ func (w *writer) runBatch(batch []*request) {
 		return
 	}
 	if isDamage(err) {
-		w.damage = fmt.Errorf("%w: the database %s is damaged; stop, and restore a backup: %w", store.ErrUnavailable, w.path, err)
+		w.damage = damagedInUse(w.path, err)
 		w.log.Error("the database is damaged; writing has stopped", "path", w.path, "error", err)
 		fail(batch, w.damage)
 		return
@@ -294,7 +295,8 @@ func (w *writer) transact(batch []*request) error {
 	if _, err := w.session.exec(stBegin); err != nil {
 		return &commitError{unavailable(err)}
 	}
-	t := newTx(w.session, w.known)
+	t := w.tx
+	t.begin()
 	for _, r := range batch {
 		r.err = r.run(t)
 		if r.err != nil && !isDecision(r.err) {
