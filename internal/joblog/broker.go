@@ -22,7 +22,8 @@ const (
 	DefaultWait = 15 * time.Second
 	// offerAgain is after how long an answer to a Sync is taken for lost.
 	offerAgain = 3 * time.Second
-	maxWaiting = 500
+	// DefaultWaiting is how many clients may wait for one region.
+	DefaultWaiting = 500
 )
 
 // Broker brings clients' requests to the regions' agents and the answers
@@ -33,6 +34,7 @@ type Broker struct {
 	wake   func(region string)
 	server string
 	wait   time.Duration
+	most   int
 
 	mu      sync.Mutex
 	waiting map[string][]*waiting
@@ -46,14 +48,15 @@ type BrokerOptions struct {
 	// Server is the base URL under which agents reach this process; empty
 	// means the one that they sync with.
 	Server string
-	// Wait replaces DefaultWait.
-	Wait time.Duration
+	// Wait replaces DefaultWait, and Waiting DefaultWaiting.
+	Wait    time.Duration
+	Waiting int
 }
 
 // NewBroker returns a Broker on which nobody waits.
 func NewBroker(options BrokerOptions) *Broker {
 	b := &Broker{
-		clock: options.Clock, wake: options.Wake, server: options.Server, wait: options.Wait,
+		clock: options.Clock, wake: options.Wake, server: options.Server, wait: options.Wait, most: options.Waiting,
 		waiting: map[string][]*waiting{},
 	}
 	if b.clock == nil {
@@ -64,6 +67,9 @@ func NewBroker(options BrokerOptions) *Broker {
 	}
 	if b.wait <= 0 {
 		b.wait = DefaultWait
+	}
+	if b.most <= 0 {
+		b.most = DefaultWaiting
 	}
 	return b
 }
@@ -186,7 +192,7 @@ func (b *Broker) Answer(ctx context.Context, region, id string, incoming Incomin
 func (b *Broker) add(region string, w *waiting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting[region]) >= maxWaiting {
+	if len(b.waiting[region]) >= b.most {
 		return false
 	}
 	b.waiting[region] = append(b.waiting[region], w)

@@ -179,7 +179,7 @@ func TestBrokerBoundsWhoWaits(t *testing.T) {
 	b, _, woken := newBroker()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for range maxWaiting {
+	for range DefaultWaiting {
 		ask(ctx, b)
 		<-woken
 	}

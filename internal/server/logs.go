@@ -252,7 +252,7 @@ func (c *call) answerRequest() error {
 			_ = controller.SetReadDeadline(time.Now())
 		},
 	})
-	if errors.Is(err, joblog.ErrCut) {
+	if errors.Is(err, joblog.ErrCut) || errors.Is(err, context.Canceled) {
 		return newProblem(api.ProblemMalformed, "the body could not be read to its end")
 	}
 	if err != nil {
@@ -320,5 +320,9 @@ type stallReader struct{ c *call }
 
 func (r *stallReader) Read(p []byte) (int, error) {
 	_ = http.NewResponseController(r.c.w).SetReadDeadline(time.Now().Add(r.c.timing.Stall))
-	return r.c.r.Body.Read(p)
+	n, err := r.c.r.Body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = newProblem(api.ProblemMalformed, "the body could not be read to its end")
+	}
+	return n, err
 }

@@ -55,6 +55,7 @@ type param struct {
 
 // body is what a route reads.
 type body struct {
+	// limit is in bytes; 0 is none, for streams.
 	limit int64
 	// types are the content types that it takes, with the type that each
 	// holds; nil is text or bytes.
@@ -88,8 +89,11 @@ func (r *route) allProblems() []string {
 		all = append(all, api.ProblemUnauthenticated, api.ProblemForbidden)
 	}
 	if r.body != nil {
-		all = append(all, api.ProblemMalformed, api.ProblemTooLarge, api.ProblemMediaType)
-		if _, ok := r.body.types["application/json"]; ok {
+		all = append(all, api.ProblemMalformed, api.ProblemMediaType)
+		if r.body.limit > 0 {
+			all = append(all, api.ProblemTooLarge)
+		}
+		if r.body.types["application/json"] != nil {
 			all = append(all, api.ProblemInvalid)
 		}
 	}
@@ -121,6 +125,8 @@ func document(routes []*route, version string) *huma.OpenAPI {
 	for _, r := range routes {
 		doc.AddOperation(r.operation(schemas))
 	}
+	// The data of the event stream, whose own type is only text.
+	schemas.Schema(reflect.TypeFor[api.Event](), true, "")
 	for _, schema := range schemas.Map() {
 		settle(schema)
 	}
@@ -158,13 +164,13 @@ func (r *route) operation(schemas huma.Registry) *huma.Operation {
 	if r.body != nil {
 		op.RequestBody = &huma.RequestBody{Required: !r.body.optional, Content: map[string]*huma.MediaType{}}
 		for contentType, of := range r.body.types {
-			op.RequestBody.Content[contentType] = mediaType(schemas, of)
+			op.RequestBody.Content[contentType] = mediaType(schemas, contentType, of)
 		}
 	}
 	for _, a := range r.answers {
 		response := &huma.Response{Description: a.text, Headers: headers(a.headers)}
 		if a.contentType != "" {
-			response.Content = map[string]*huma.MediaType{a.contentType: mediaType(schemas, a.of)}
+			response.Content = map[string]*huma.MediaType{a.contentType: mediaType(schemas, a.contentType, a.of)}
 		}
 		op.Responses[strconv.Itoa(a.status)] = response
 	}
@@ -182,7 +188,7 @@ func (r *route) documentProblems(op *huma.Operation, schemas huma.Registry) {
 			continue
 		}
 		response := &huma.Response{Description: kind, Content: map[string]*huma.MediaType{
-			"application/problem+json": mediaType(schemas, reflect.TypeFor[api.Problem]()),
+			"application/problem+json": mediaType(schemas, "", reflect.TypeFor[api.Problem]()),
 		}}
 		if k.status == http.StatusTooManyRequests || k.status == http.StatusServiceUnavailable {
 			response.Headers = headers(map[string]string{"Retry-After": "Seconds to wait before the next try."})
@@ -202,7 +208,10 @@ func (p param) document() *huma.Param {
 	return out
 }
 
-func mediaType(schemas huma.Registry, of reflect.Type) *huma.MediaType {
+func mediaType(schemas huma.Registry, contentType string, of reflect.Type) *huma.MediaType {
+	if of == nil && contentType == "application/json" {
+		return &huma.MediaType{Schema: &huma.Schema{}}
+	}
 	if of == nil {
 		return &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 	}

@@ -138,7 +138,7 @@ func (s *Server) aboutJobRoutes() []*route {
 		status: http.StatusOK, contentType: "text/plain", text: "The logs. A stream that is cut off was not whole.",
 		headers: map[string]string{"Gco-Logs": "live, archived, or partial (archived, and not all).", "Gco-Attempt": "The attempt that wrote them."},
 	}
-	fromRegion := []string{api.ProblemNotFound, api.ProblemNotHeld, api.ProblemLimited, api.ProblemRegionSilent}
+	fromRegion := []string{api.ProblemNotFound, api.ProblemNotHeld, api.ProblemLimited, api.ProblemUnavailable, api.ProblemRegionSilent}
 	return []*route{
 		{
 			id: "explainJob", method: get, path: "/api/v1/jobs/{id}/explain", tag: "jobs", summary: "Explain a job",
@@ -257,7 +257,7 @@ func (s *Server) agentRoutes() []*route {
 				"text/plain": nil, "application/json": nil, "application/problem+json": reflect.TypeFor[api.Problem](),
 			}},
 			answers:  []answer{{status: http.StatusNoContent, text: "The client has read all of it."}},
-			problems: []string{api.ProblemNotFound, api.ProblemGone}, serve: (*call).answerRequest,
+			problems: []string{api.ProblemNotFound, api.ProblemGone, api.ProblemUnavailable}, serve: (*call).answerRequest,
 		},
 		{
 			id: "archiveLogs", method: put, path: "/api/v1/regions/{region}/attempts/{job}/{attempt}/logs", tag: "agents", summary: "Archive an attempt's logs",

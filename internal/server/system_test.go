@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,6 +46,7 @@ type system struct {
 	log     *logBuffer
 	logDir  string
 	url     string
+	http    *http.Client
 	// token is the first admin's, and admin its client.
 	token string
 	admin *client.Client
@@ -59,8 +61,11 @@ type setUp struct {
 	// wrap replaces what the server sees of the store or the queue.
 	wrapStore func(store.Store) store.Store
 	wrapQueue func(Queue) Queue
+	prices    placement.Prices
+	transport http.RoundTripper
 	noLoops   bool
 	wait      time.Duration
+	waiting   int
 }
 
 func start(t *testing.T, change ...func(*setUp)) *system {
@@ -82,10 +87,19 @@ func start(t *testing.T, change ...func(*setUp)) *system {
 	}
 	policy := manifest.DefaultPolicy()
 	policy.AllowedNamespaces = []string{"default", "team-a", "team-b"}
-	s.broker = joblog.NewBroker(joblog.BrokerOptions{Wake: func(region string) { s.queue.Wake(region) }, Wait: set.wait})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = "http://" + listener.Addr().String()
+	s.http = &http.Client{Transport: cmp.Or(set.transport, http.DefaultTransport)}
+	s.broker = joblog.NewBroker(joblog.BrokerOptions{
+		Wake: func(region string) { s.queue.Wake(region) }, Wait: set.wait, Waiting: set.waiting, Server: s.url,
+	})
 	s.queue = queue.New(queue.Options{
 		Store: db, Log: log, Holder: "only", Admission: policy, Placement: placement.DefaultPolicy(),
 		Limits: set.limits, Timing: queue.LocalTiming, Requests: s.broker.Requests, Clock: set.clock,
+		Prices: map[string]placement.Prices{testRegion: set.prices},
 	})
 	options := set.Options
 	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
@@ -98,18 +112,13 @@ func start(t *testing.T, change ...func(*setUp)) *system {
 	if s.token, err = Bootstrap(t.Context(), db, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	s.serve(set.noLoops)
+	s.serve(listener, set.noLoops)
 	s.admin = s.client(s.token)
 	return s
 }
 
 // serve runs the server and the queue's loops until the test ends.
-func (s *system) serve(noLoops bool) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.url = "http://" + listener.Addr().String()
+func (s *system) serve(listener net.Listener, noLoops bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -134,7 +143,7 @@ func (s *system) serve(noLoops bool) {
 
 func (s *system) client(token string) *client.Client {
 	s.t.Helper()
-	c, err := client.New(s.url, token, client.WithAttempts(1))
+	c, err := client.New(s.url, token, client.WithAttempts(1), client.WithTransport(s.http.Transport))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -275,7 +284,7 @@ func (s *system) raw(method, path string, headers map[string]string, body string
 			request.Header.Del(name)
 		}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.http.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
