@@ -41,8 +41,8 @@ type Compiled struct {
 	// JSON is the Job in canonical form, as a runtime will get it: with the
 	// effective namespace and what the policy sets (see Policy.harden),
 	// without ttlSecondsAfterFinished, status and what else only a cluster
-	// writes. It is empty where Namespace, Name and Labels are not known
-	// either.
+	// writes. It is empty where the Job's metadata is at fault, so that Name,
+	// Namespace and Labels may not be what was meant.
 	JSON []byte
 	// TTLAfterFinished is what ttlSecondsAfterFinished said; nil if nothing.
 	// A second is the least: in a job.Spec, zero stands for the default.
