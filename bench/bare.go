@@ -6,17 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
+	"strings"
 
 	// The driver that the store uses too.
 	_ "modernc.org/sqlite"
 )
 
-// bare updates the rows of the store's own table, with the same columns and
-// indexes, in a copy of the store's own database, and does nothing else: no
-// history, no events, no counters, no sessions. That is what any queue on
-// SQLite has to do at least, with the same group commit: the writer takes what
-// waits into one transaction. (b) is compared with it.
+// bare is a table of rows of a kilobyte with a state, a version and three
+// indexes, and no more: no history, no events, no counters, no sessions. What
+// it does is what any queue in SQLite has to do at least, with the same group
+// commit: the writer takes what waits into one transaction. (b) is compared
+// with it.
 type bare struct {
 	db     *sql.DB
 	writes chan bareWrite
@@ -28,14 +28,39 @@ type bareWrite struct {
 	done chan error
 }
 
+const bareSchema = `
+CREATE TABLE jobs (
+  seq     INTEGER PRIMARY KEY,
+  id      TEXT    NOT NULL UNIQUE,
+  region  TEXT    NOT NULL,
+  rank    INTEGER NOT NULL,
+  state   TEXT    NOT NULL,
+  version INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  payload TEXT    NOT NULL
+);
+CREATE INDEX jobs_placed ON jobs (region, rank, id) WHERE state = 'placed';
+CREATE INDEX jobs_active ON jobs (region, id) WHERE state = 'claimed';
+`
+
+// payloadBytes make a row of about a kilobyte.
+const payloadBytes = 900
+
 func openBare(ctx context.Context, dir string) (*bare, error) {
-	db, err := sql.Open("sqlite", filepath.Join(dir, databaseName)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)")
+	db, err := sql.Open("sqlite", filepath.Join(dir, "bare.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)")
 	if err != nil {
 		return nil, err
 	}
 	var synchronous int
-	if err := db.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
-		return nil, errors.Join(fmt.Errorf("synchronous is %d, not FULL", synchronous), err, db.Close())
+	if _, err = db.ExecContext(ctx, bareSchema); err == nil {
+		err = db.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous)
+	}
+	if err == nil && synchronous != 2 {
+		err = fmt.Errorf("synchronous is %d, not FULL", synchronous)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	b := &bare{db: db, writes: make(chan bareWrite, agents), ended: make(chan struct{})}
 	go b.write(ctx)
@@ -89,50 +114,61 @@ func (b *bare) do(run func(*sql.Tx) error) error {
 	return <-w.done
 }
 
-// place gives all queued and finished rows to the regions in turn.
-func (b *bare) place(ctx context.Context, rows int) error {
-	err := b.do(func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE jobs SET state = 'placed', stage = 2, region = printf('region-%02d', seq % ?),
-			version = 2, placed_at = submitted_at, finished_at = NULL, expires_at = NULL WHERE stage IN (1, 4)`, agents)
+func (b *bare) fill(ctx context.Context, from, rows int) error {
+	const batch = 1000
+	payload := strings.Repeat("p", payloadBytes)
+	for ; rows > 0; rows -= batch {
+		err := b.do(func(tx *sql.Tx) error {
+			insert, err := tx.PrepareContext(ctx, `INSERT INTO jobs VALUES (?, ?, ?, 0, 'placed', 2, 0, 0, ?)`)
+			if err != nil {
+				return err
+			}
+			defer insert.Close()
+			for i := range min(rows, batch) {
+				n := from + i
+				if _, err := insert.ExecContext(ctx, n, fmt.Sprintf("%036d", n), regionName(n%agents), payload); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n != int64(rows) {
-			return errors.Join(fmt.Errorf("%d rows were placed, not %d", n, rows), err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+		from += batch
 	}
-	// The log of this one large write is not for the measurement to carry.
-	_, err = b.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	return err
+	return nil
 }
 
 func regionName(agent int) string { return fmt.Sprintf("region-%02d", agent) }
 
 // cycle claims a batch of rows and finishes it.
 func (b *bare) cycle(ctx context.Context, agent int) (int, error) {
-	seqs, err := b.placed(ctx, agent)
+	rows, err := b.db.QueryContext(ctx, `SELECT seq, version FROM jobs WHERE region = ? AND state = 'placed' ORDER BY rank, id LIMIT ?`, regionName(agent), claimBatch)
 	if err != nil {
 		return 0, err
 	}
-	now := time.Now()
-	for step, update := range []string{
-		`UPDATE jobs SET state = 'claimed', stage = 3, version = version + 1, attempt = attempt + 1, claimed_at = ?1, updated_at = ?1
-			WHERE seq = ?3 AND version = ?2`,
-		`UPDATE jobs SET state = 'succeeded', stage = 4, version = version + 1, exit_code = 0, logs = 'live', finished_at = ?1,
-			updated_at = ?1, expires_at = ?1 WHERE seq = ?3 AND version = ?2`,
-	} {
+	defer rows.Close()
+	var seqs, versions []int64
+	for rows.Next() {
+		var seq, version int64
+		if err := rows.Scan(&seq, &version); err != nil {
+			return 0, err
+		}
+		seqs, versions = append(seqs, seq), append(versions, version)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	for step, state := range []string{"claimed", "succeeded"} {
 		err := b.do(func(tx *sql.Tx) error {
-			prepared, err := tx.PrepareContext(ctx, update)
+			update, err := tx.PrepareContext(ctx, `UPDATE jobs SET state = ?, version = version + 1, attempt = 1, at = ? WHERE seq = ? AND version = ?`)
 			if err != nil {
 				return err
 			}
-			defer prepared.Close()
-			for _, seq := range seqs {
-				if _, err := prepared.ExecContext(ctx, now.UnixNano(), step+2, seq); err != nil {
+			defer update.Close()
+			for i, seq := range seqs {
+				if _, err := update.ExecContext(ctx, state, step, seq, versions[i]+int64(step)); err != nil {
 					return err
 				}
 			}
@@ -145,26 +181,9 @@ func (b *bare) cycle(ctx context.Context, agent int) (int, error) {
 	return len(seqs), nil
 }
 
-func (b *bare) placed(ctx context.Context, agent int) ([]int64, error) {
-	rows, err := b.db.QueryContext(ctx, `SELECT seq FROM jobs WHERE region = ? AND stage = 2 ORDER BY rank, id LIMIT ?`, regionName(agent), claimBatch)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var seqs []int64
-	for rows.Next() {
-		var seq int64
-		if err := rows.Scan(&seq); err != nil {
-			return nil, err
-		}
-		seqs = append(seqs, seq)
-	}
-	return seqs, rows.Err()
-}
-
 // cycleBare measures as cycleStore does.
 func (b *bench) cycleBare(ctx context.Context, depth int) (float64, error) {
-	dir, remove, err := b.waiting(ctx, depth)
+	dir, remove, err := b.fresh("bare")
 	if err != nil {
 		return 0, err
 	}
@@ -173,6 +192,11 @@ func (b *bench) cycleBare(ctx context.Context, depth int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	rate, err := cycled(ctx, depth, b.sizes.cycled, table.cycle, table.place)
+	made := 0
+	rate, err := cycled(ctx, depth, b.sizes.cycled, table.cycle, func(ctx context.Context, rows int) error {
+		from := made
+		made += rows
+		return table.fill(ctx, from, rows)
+	})
 	return rate, errors.Join(err, table.close())
 }
