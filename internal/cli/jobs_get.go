@@ -210,7 +210,7 @@ func demandOf(d *api.Demand) string {
 		if group.Count != 1 {
 			times = fmt.Sprintf("%d pods of ", group.Count)
 		}
-		text := resources(group.Requests)
+		text := telling(group.Requests)
 		if text == "" {
 			text = "nothing in particular"
 		}

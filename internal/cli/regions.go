@@ -75,11 +75,11 @@ func active(r api.Region) string {
 	return strconv.FormatInt(r.Jobs[string(job.Claimed)]+r.Jobs[string(job.Pending)]+r.Jobs[string(job.Running)], 10)
 }
 
-// shares shows what is free of what there is.
+// shares shows what is free of what there is, of the resources that decide.
 func shares(r api.Region) string {
 	var parts []string
 	for _, name := range slices.SortedFunc(maps.Keys(r.Total), byImportance) {
-		if r.Total[name] > 0 {
+		if r.Total[name] > 0 && decides(name) {
 			parts = append(parts, fmt.Sprintf("%s %s/%s", name, amount(name, r.Free[name]), amount(name, r.Total[name])))
 		}
 	}
@@ -96,6 +96,20 @@ func resources(amounts map[string]int64) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// telling shows amounts of the resources that decide.
+func telling(amounts map[string]int64) string {
+	few := map[string]int64{}
+	for name, n := range amounts {
+		if decides(name) {
+			few[name] = n
+		}
+	}
+	return resources(few)
+}
+
+// decides tells whether people choose nodes by a resource.
+func decides(name string) bool { return name != capacity.EphemeralStorage && name != capacity.Pods }
 
 // byImportance puts accelerators first, then cpu and memory, then the rest.
 func byImportance(a, b string) int {

@@ -92,9 +92,9 @@ func (p *Program) capacityTable(r api.Region) error {
 	for _, name := range slices.SortedFunc(maps.Keys(r.Total), byImportance) {
 		onDemand, spot := "-", "-"
 		if price, known := r.Prices[name]; known {
-			onDemand = strconv.FormatFloat(price.OnDemand, 'g', 4, 64)
+			onDemand = money(price.OnDemand)
 			if price.Spot != nil {
-				spot = strconv.FormatFloat(*price.Spot, 'g', 4, 64)
+				spot = money(*price.Spot)
 			}
 		}
 		t.rows = append(t.rows, []string{
@@ -111,7 +111,7 @@ func (p *Program) nodeTable(r api.Region) error {
 	fmt.Fprintln(p.Out, "\nNodes:")
 	t := table{indent: "  ", rows: [][]string{{"COUNT", "FREE ON EACH", "OF"}}}
 	for _, shape := range r.Capacity.Nodes {
-		t.rows = append(t.rows, []string{strconv.Itoa(shape.Count), dash(resources(shape.Free)), resources(shape.Total)})
+		t.rows = append(t.rows, []string{strconv.Itoa(shape.Count), dash(telling(shape.Free)), telling(shape.Total)})
 	}
 	return p.table(t)
 }
@@ -128,3 +128,6 @@ func (p *Program) backoffTable(r api.Region) error {
 	}
 	return p.table(t)
 }
+
+// money shows a price as it was configured.
+func money(amount float64) string { return strconv.FormatFloat(amount, 'f', -1, 64) }

@@ -1,10 +1,15 @@
 package cli
 
 import (
-	"bytes"
-	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +21,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"k8s.io/utils/clock"
 )
 
 // TestMain lets the test binary be gco: for scripts, which run it under that
@@ -37,7 +41,9 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	systems := &systems{running: map[*testscript.TestScript]func(){}}
+	systems := &systems{
+		running: map[*testscript.TestScript]func(){}, said: map[*testscript.TestScript]fmt.Stringer{},
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -49,11 +55,14 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up":         systems.up,
-			"down":       systems.down,
-			"exitcode":   exitCodeIs,
-			"setfirst":   setFirst,
-			"eventually": eventually,
+			"up":          systems.up,
+			"down":        systems.down,
+			"exitcode":    exitCodeIs,
+			"setfirst":    setFirst,
+			"eventually":  eventually,
+			"freeport":    freePort,
+			"agentpid":    systems.agentPID,
+			"certificate": certificate,
 		},
 	})
 }
@@ -62,6 +71,7 @@ func TestScripts(t *testing.T) {
 type systems struct {
 	mu      sync.Mutex
 	running map[*testscript.TestScript]func()
+	said    map[*testscript.TestScript]fmt.Stringer
 }
 
 // up runs gco up until the script ends, or until down: up [flags of gco up].
@@ -70,34 +80,15 @@ func (s *systems) up(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("up can't be negated")
 	}
 	lookup := func(name string) (string, bool) { value := ts.Getenv(name); return value, value != "" }
-	out, said := &watchedBuffer{until: "Ctrl-C", found: make(chan struct{})}, &watchedBuffer{}
-	p := New(Env{
-		In: strings.NewReader(""), Out: out, Err: said, Width: 80, Lookup: lookup,
-		UserConfigDir: os.UserConfigDir, UserStateDir: os.UserCacheDir,
-		Clock: clock.RealClock{}, Executable: os.Executable,
-	})
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan int, 1)
-	go func() {
-		ended <- p.RunContext(ctx, append([]string{"up", "--dir", ts.MkAbs("up"), "--listen", "127.0.0.1:0"}, args...))
-	}()
-	select {
-	case <-out.found:
-	case code := <-ended:
-		stop()
-		ts.Fatalf("gco up ended with exit code %d\n%s", code, said)
-	case <-time.After(30 * time.Second):
-		stop()
-		ts.Fatalf("gco up did not come up in 30 s\n%s%s", out, said)
-	}
+	running, err := startSystem(envFor(lookup, nil, nil), ts.MkAbs("."), args)
+	ts.Check(err)
 	end := sync.OnceFunc(func() {
-		stop()
-		if code := <-ended; code != ExitDone {
-			ts.Logf("gco up ended with exit code %d\n%s", code, said)
+		if err := running.end(); err != nil {
+			ts.Logf("%v", err)
 		}
 	})
 	s.mu.Lock()
-	s.running[ts] = end
+	s.running[ts], s.said[ts] = end, running.out
 	s.mu.Unlock()
 	ts.Defer(end)
 }
@@ -113,30 +104,21 @@ func (s *systems) down(ts *testscript.TestScript, neg bool, args []string) {
 	end()
 }
 
-// watchedBuffer closes found once until was written.
-type watchedBuffer struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	until string
-	found chan struct{}
-	done  bool
-}
-
-func (b *watchedBuffer) Write(text []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.text.Write(text)
-	if b.until != "" && !b.done && strings.Contains(b.text.String(), b.until) {
-		b.done = true
-		close(b.found)
+// agentPID keeps the process of a region's agent, as gco up said it, in a
+// variable: agentpid NAME REGION.
+func (s *systems) agentPID(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: agentpid NAME REGION")
 	}
-	return n, err
-}
-
-func (b *watchedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
+	s.mu.Lock()
+	said := s.said[ts].String()
+	s.mu.Unlock()
+	_, rest, found := strings.Cut(said, args[1]+" (pid ")
+	pid, _, closed := strings.Cut(rest, ")")
+	if !found || !closed {
+		ts.Fatalf("gco up did not say the process of %s:\n%s", args[1], said)
+	}
+	ts.Setenv(args[0], pid)
 }
 
 // exitCodeIs runs a command that ends with a code: exitcode CODE PROGRAM
@@ -189,6 +171,42 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%q was not seen in %s; last:\n%s", args[0], limit, last)
+}
+
+// freePort keeps a port of loopback that is free now in a variable: freeport
+// NAME.
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport NAME")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	ts.Check(err)
+	ts.Check(listener.Close())
+	ts.Setenv(args[0], port)
+}
+
+// certificate makes a certificate for loopback that signs itself: certificate
+// CERT KEY.
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificate CERT KEY")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: certificate}, {Type: "PRIVATE KEY", Bytes: secret}} {
+		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
+	}
 }
 
 // Every example is run by a script, and every configuration is checked by

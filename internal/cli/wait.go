@@ -118,12 +118,11 @@ func (w *waiter) run(ctx context.Context) (api.Job, error) {
 		if err != nil {
 			return api.Job{}, err
 		}
-		w.progress.saw(w.job, step)
 		w.showLogs(ctx, step)
+		w.progress.saw(w.job, step)
 		if !job.State(step.To).Terminal() {
 			continue
 		}
-		w.endCopy(ctx)
 		j, err := w.client.Job(ctx, w.job.ID)
 		if err != nil {
 			return api.Job{}, fmt.Errorf("looking at job %s: %w", w.job.ID, err)
@@ -132,24 +131,37 @@ func (w *waiter) run(ctx context.Context) (api.Job, error) {
 	}
 }
 
-// showLogs starts to copy the logs of an attempt as soon as it has some.
+// showLogs copies the logs of an attempt from its start to its end, so that
+// what the job wrote stands before what became of it.
 func (w *waiter) showLogs(ctx context.Context, step api.Transition) {
-	if !w.logs || step.Attempt == 0 || step.Attempt == w.copied {
+	if !w.logs || step.Attempt == 0 {
 		return
 	}
-	over := step.Event == string(job.Finished) || step.Event == string(job.Failure) || step.Event == string(job.Stopped)
-	if step.Event != string(job.Started) && !over {
+	switch job.EventKind(step.Event) {
+	case job.Started:
+		w.startCopy(ctx, step.Attempt)
+	case job.Finished, job.Failure, job.Stopped:
+		w.startCopy(ctx, step.Attempt)
+		w.endCopy(ctx, lastLogs)
+	case job.LostEvent, job.Released, job.Claim:
+		w.endCopy(ctx, 0)
+	}
+}
+
+// startCopy copies the logs of an attempt beside the events, once.
+func (w *waiter) startCopy(ctx context.Context, attempt int) {
+	if attempt == w.copied {
 		return
 	}
-	w.endCopy(ctx)
-	w.copied = step.Attempt
+	w.endCopy(ctx, 0)
+	w.copied = attempt
 	copyCtx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	w.stopCopy, w.copying = cancel, done
 	go func() {
 		defer close(done)
-		if err := w.copy(copyCtx, step.Attempt); err != nil && copyCtx.Err() == nil {
-			w.progress.note(w.job, fmt.Sprintf("the logs of attempt %d can't be shown: %v", step.Attempt, err))
+		if err := w.copy(copyCtx, attempt); err != nil && copyCtx.Err() == nil {
+			w.progress.note(w.job, fmt.Sprintf("the logs of attempt %d can't be shown: %v", attempt, err))
 		}
 	}()
 }
@@ -171,12 +183,12 @@ func (w *waiter) copy(ctx context.Context, attempt int) error {
 	return err
 }
 
-// endCopy gives the logs of the attempt that was copied a moment to end.
-func (w *waiter) endCopy(ctx context.Context) {
+// endCopy ends the copying, and gives it a moment to end by itself.
+func (w *waiter) endCopy(ctx context.Context, moment time.Duration) {
 	if w.copying == nil {
 		return
 	}
-	timer := w.Clock.NewTimer(lastLogs)
+	timer := w.Clock.NewTimer(moment)
 	defer timer.Stop()
 	select {
 	case <-w.copying:
