@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 func BenchmarkApply(b *testing.B) {
 	r := openTest(b, testOptions(b))
 	var held, started, ended []time.Duration
+	before, children := cpu(b, syscall.RUSAGE_SELF), cpu(b, syscall.RUSAGE_CHILDREN)
 	for b.Loop() {
 		a := attemptOf(newID(), "exit 0")
 		began := time.Now()
@@ -29,9 +31,22 @@ func BenchmarkApply(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	attempts := float64(len(held))
+	b.ReportMetric((cpu(b, syscall.RUSAGE_SELF)-before)/attempts, "cpu-ms-agent")
+	b.ReportMetric((cpu(b, syscall.RUSAGE_CHILDREN)-children)/attempts, "cpu-ms-supervisor-and-job")
 	report(b, "held", held)
 	report(b, "started", started)
 	report(b, "ended", ended)
+}
+
+// cpu is the CPU time of this process, or of children that have ended with
+// theirs, in milliseconds.
+func cpu(b *testing.B, who int) float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(who, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e6
 }
 
 func report(b *testing.B, name string, times []time.Duration) {

@@ -27,8 +27,9 @@ func (r *Runtime) start(h *held) error {
 	line := r.options.Supervisor
 	command := exec.Command(line[0], append(line[1:len(line):len(line)], string(h.dir))...)
 	command.Dir = "/"
-	// It waits most of the time, and is one of many.
-	command.Env = []string{"GOMAXPROCS=2", "GOGC=25"}
+	// It is one of many and waits most of the time: no second thread for Go
+	// code, and no garbage collection before there is something to collect.
+	command.Env = []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"}
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {

@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/signal"
 	goruntime "runtime"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -66,7 +65,6 @@ func Run(ctx context.Context, dir string) error {
 	// Containers die with the thread that started them, so it must be this
 	// one for as long as the supervisor lives.
 	goruntime.LockOSThread()
-	debug.SetGCPercent(25)
 	s := &supervisor{
 		dir: attempt.Dir(dir), tasks: map[int]*task{}, drained: make(chan *task),
 		log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
