@@ -193,7 +193,7 @@ func (b *bench) cycleBare(ctx context.Context, depth int) (float64, error) {
 		return 0, err
 	}
 	made := 0
-	rate, err := cycled(ctx, depth, b.sizes.cycled, table.cycle, func(ctx context.Context, rows int) error {
+	rate, err := b.cycled(ctx, depth, table.cycle, func(ctx context.Context, rows int) error {
 		from := made
 		made += rows
 		return table.fill(ctx, from, rows)

@@ -79,7 +79,7 @@ func (b *bench) cycleStore(ctx context.Context, depth int) (float64, error) {
 		return 0, errors.Join(err, s.Close())
 	}
 	first := true
-	rate, err := cycled(ctx, depth, b.sizes.cycled, c.cycle, func(ctx context.Context, jobs int) error {
+	rate, err := b.cycled(ctx, depth, c.cycle, func(ctx context.Context, jobs int) error {
 		if !first {
 			if err := b.sources.fill(ctx, s, jobs); err != nil {
 				return err
@@ -107,25 +107,28 @@ func (c *cycling) open(ctx context.Context) error {
 	return nil
 }
 
-// cycled measures so many cycles at a depth of waiting jobs: in rounds of at
-// most half the depth, after each of which load puts back what it has taken,
-// outside of the measured time.
-func cycled(ctx context.Context, depth, jobs int, cycle func(ctx context.Context, agent int) (int, error), load func(ctx context.Context, jobs int) error) (float64, error) {
-	var spent time.Duration
-	done, missing := 0, depth
-	for done < jobs {
-		if err := load(ctx, missing); err != nil {
-			return 0, fmt.Errorf("loading: %w", err)
+// cycled measures so many cycles at a depth of waiting jobs, as the median of
+// some shares of them: in rounds of at most half the depth, after each of which
+// load puts back what it has taken, outside of the measured time.
+func (b *bench) cycled(ctx context.Context, depth int, cycle func(ctx context.Context, agent int) (int, error), load func(ctx context.Context, jobs int) error) (float64, error) {
+	missing := depth
+	return median(b.sizes.rounds, func() (float64, error) {
+		var spent time.Duration
+		done, share := 0, b.sizes.cycled/b.sizes.rounds
+		for done < share {
+			if err := load(ctx, missing); err != nil {
+				return 0, fmt.Errorf("loading: %w", err)
+			}
+			start := time.Now()
+			n, err := oneRound(ctx, min(max(share-done, agents*claimBatch), max(depth/2, agents*claimBatch)), cycle)
+			if err != nil {
+				return 0, err
+			}
+			spent += time.Since(start)
+			done, missing = done+n, n
 		}
-		start := time.Now()
-		n, err := oneRound(ctx, min(jobs-done, max(depth/2, agents*claimBatch)), cycle)
-		if err != nil {
-			return 0, err
-		}
-		spent += time.Since(start)
-		done, missing = done+n, n
-	}
-	return float64(done) / spent.Seconds(), nil
+		return float64(done) / spent.Seconds(), nil
+	})
 }
 
 // place promises waiting jobs to the regions in turn.
