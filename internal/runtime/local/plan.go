@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/manifest"
 	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
@@ -24,9 +26,12 @@ const (
 	defaultGrace        = 30 * time.Second
 )
 
-// reasonUnsupported is the reason of every rejection of what can't be run as
+// Reasons of a rejection: what is no Job at all, and what can't be run as
 // plain processes.
-const reasonUnsupported = "Unsupported"
+const (
+	reasonInvalid     = "InvalidManifest"
+	reasonUnsupported = "Unsupported"
+)
 
 // compile reduces a Job to a plan and the demand of one of its pods. It
 // returns *runtime.Rejected for what this runtime can't run: that is said at
@@ -34,15 +39,21 @@ const reasonUnsupported = "Unsupported"
 func compile(a runtime.Attempt, options Options) (attempt.Plan, capacity.Pod, error) {
 	var j batchv1.Job
 	if err := json.Unmarshal(a.Manifest, &j); err != nil {
-		return attempt.Plan{}, capacity.Pod{}, &runtime.Rejected{Reason: "InvalidManifest", Message: "the manifest is not a batch/v1 Job: " + err.Error()}
+		return attempt.Plan{}, capacity.Pod{}, &runtime.Rejected{Reason: reasonInvalid, Message: "the manifest is not a batch/v1 Job: " + err.Error()}
 	}
 	c := compiler{attempt: a, options: options, job: &j, spec: &j.Spec.Template.Spec}
 	plan := c.plan()
-	pod := podDemand(c.spec)
 	if len(c.faults) > 0 {
 		return attempt.Plan{}, capacity.Pod{}, &runtime.Rejected{Reason: reasonUnsupported, Message: strings.Join(c.faults, "; ")}
 	}
-	return plan, pod, nil
+	// What it demands is decided in one place, which placement relied on, too.
+	// Whether its policy admits the manifest was the control plane's matter.
+	compiled, faults := manifest.Compile(a.Manifest, a.Namespace, manifest.Policy{})
+	if len(compiled.Demand.Pods) != 1 {
+		err := &job.Invalid{Faults: faults}
+		return attempt.Plan{}, capacity.Pod{}, &runtime.Rejected{Reason: reasonInvalid, Message: err.Error()}
+	}
+	return plan, compiled.Demand.Pods[0].Pod, nil
 }
 
 // compiler gathers what stands in the way of running one Job.

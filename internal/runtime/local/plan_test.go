@@ -12,31 +12,21 @@ import (
 	"github.com/gco-project/gco/internal/runtime"
 )
 
-func TestPodDemand(t *testing.T) {
-	container := func(cpu string, always bool) corev1.Container {
-		c := corev1.Container{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}}}
-		if always {
-			c.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
-		}
-		return c
+// The demand is package manifest's: what placement counted on, nodes hold.
+func TestDemand(t *testing.T) {
+	a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
+		j.Parallelism, j.Completions = ptr[int32](2), ptr[int32](5)
+		p.NodeSelector = map[string]string{"disk": "fast"}
+		p.Containers = []corev1.Container{shell("main", "exit 0")}
+		p.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}
+		p.Containers[0].Resources.Limits = corev1.ResourceList{gpu: resource.MustParse("2")}
+	})
+	plan, pod, err := compile(a, Options{}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
 	}
-	limited := corev1.Container{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{gpu: resource.MustParse("2")}}}
-	for _, test := range []struct {
-		name    string
-		init    []corev1.Container
-		regular []corev1.Container
-		want    capacity.Resources
-	}{
-		{"the sum of the regular ones", nil, []corev1.Container{container("1", false), container("500m", false)}, capacity.Resources{"cpu": 1500, "pods": 1}},
-		{"the largest init container", []corev1.Container{container("4", false), container("2", false)}, []corev1.Container{container("1", false)}, capacity.Resources{"cpu": 4000, "pods": 1}},
-		{"sidecars beside the regular ones", []corev1.Container{container("4", false), container("2", true)}, []corev1.Container{container("3", false)}, capacity.Resources{"cpu": 5000, "pods": 1}},
-		{"sidecars beside later init containers", []corev1.Container{container("2", true), container("4", false)}, []corev1.Container{container("1", false)}, capacity.Resources{"cpu": 6000, "pods": 1}},
-		{"limits where nothing is requested", nil, []corev1.Container{limited}, capacity.Resources{gpu: 2, "pods": 1}},
-	} {
-		got := podDemand(&corev1.PodSpec{InitContainers: test.init, Containers: test.regular})
-		if !got.Requests.Equal(test.want) {
-			t.Errorf("%s: %v, want %v", test.name, got.Requests, test.want)
-		}
+	if want := (capacity.Resources{capacity.CPU: 1500, gpu: 2, capacity.Pods: 1}); !pod.Requests.Equal(want) || pod.NodeSelector["disk"] != "fast" || plan.Parallelism != 2 {
+		t.Errorf("%+v, %d at a time; want %v", pod, plan.Parallelism, want)
 	}
 }
 
