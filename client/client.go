@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -284,9 +285,7 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	for name, values := range what.header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, what.header)
 	if what.contentType != "" {
 		request.Header.Set("Content-Type", what.contentType)
 	}
@@ -303,8 +302,7 @@ func unreachable(ctx context.Context, what call, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %s: %w", what.method, what.path, context.Cause(ctx))
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	return &Unreachable{Method: what.method, Path: what.path, Err: err}

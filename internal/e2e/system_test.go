@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,12 +241,7 @@ func pause(d time.Duration) { <-time.After(d) }
 
 func inState(states ...string) func(api.Job) bool {
 	return func(j api.Job) bool {
-		for _, state := range states {
-			if j.State == state {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(states, j.State)
 	}
 }
 
@@ -275,7 +271,7 @@ func running(id string) map[string][]int {
 		if err != nil || !bytes.Contains(environment, []byte("GCO_JOB_ID="+id)) {
 			continue
 		}
-		for _, variable := range strings.Split(string(environment), "\x00") {
+		for variable := range strings.SplitSeq(string(environment), "\x00") {
 			if attempt, ok := strings.CutPrefix(variable, "GCO_ATTEMPT="); ok && alive(pid) {
 				found[attempt] = append(found[attempt], pid)
 			}

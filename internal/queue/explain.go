@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gco-project/gco/api"
@@ -131,9 +132,9 @@ func (q *Queue) lastDecision(ctx context.Context, id job.ID) (*api.Decision, err
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of job %s: %w", id, err)
 	}
-	for i := len(history) - 1; i >= 0; i-- {
-		if len(history[i].Decision) > 0 {
-			return decodeDecision(history[i].Decision)
+	for _, h := range slices.Backward(history) {
+		if len(h.Decision) > 0 {
+			return decodeDecision(h.Decision)
 		}
 	}
 	return nil, nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -221,12 +222,8 @@ func mergeLabels(base, over map[string]string) map[string]string {
 		return base
 	}
 	merged := make(map[string]string, len(base)+len(over))
-	for key, value := range base {
-		merged[key] = value
-	}
-	for key, value := range over {
-		merged[key] = value
-	}
+	maps.Copy(merged, base)
+	maps.Copy(merged, over)
 	return merged
 }
 

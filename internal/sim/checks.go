@@ -212,16 +212,17 @@ func (c *checks) unfinished() string {
 
 // why adds to what is unfinished what the queue says about it.
 func (c *checks) why() string {
-	text := c.unfinished()
+	var text strings.Builder
+	text.WriteString(c.unfinished())
 	s := c.w.anyServer()
 	for id, t := range c.last {
 		if s == nil || t.To.Terminal() {
 			continue
 		}
 		explanation, err := s.queue.Explain(c.w.ctx, id)
-		text += fmt.Sprintf("; %s: %s (%v)", id, explanation.Summary, err)
+		text.WriteString(fmt.Sprintf("; %s: %s (%v)", id, explanation.Summary, err))
 	}
-	return text
+	return text.String()
 }
 
 // atEnd asserts what must hold once all is quiet: nothing is promised, and

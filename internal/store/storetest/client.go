@@ -115,7 +115,7 @@ var (
 	applied  = job.Event{Kind: job.Applied}
 	started  = job.Event{Kind: job.Started}
 	finished = job.Event{Kind: job.Finished}
-	failure  = job.Event{Kind: job.Failure, Reason: "exit", Message: "exit code 3", ExitCode: ptr(3)}
+	failure  = job.Event{Kind: job.Failure, Reason: "exit", Message: "exit code 3", ExitCode: new(3)}
 	lost     = job.Event{Kind: job.LostEvent}
 	released = job.Event{Kind: job.Released}
 	cancel   = job.Event{Kind: job.StopAsked, StopReason: job.ByCancel}
@@ -124,7 +124,8 @@ var (
 	returned = job.Event{Kind: job.RegionReturned}
 )
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
+func ptr[T any](v T) *T { return new(v) }
 
 // must fails the test on an error.
 func (c *client) must(err error) {
