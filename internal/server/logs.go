@@ -252,6 +252,9 @@ func (c *call) answerRequest() error {
 			_ = controller.SetReadDeadline(time.Now())
 		},
 	})
+	if err != nil && c.ending.Err() != nil {
+		return errStopping
+	}
 	if errors.Is(err, joblog.ErrCut) || errors.Is(err, context.Canceled) {
 		return newProblem(api.ProblemMalformed, "the body could not be read to its end")
 	}

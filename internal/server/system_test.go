@@ -36,7 +36,7 @@ const testRegion = "us-east-1"
 // system is a whole control plane that serves on a loopback port: the real
 // store, the real queue, the real server.
 type system struct {
-	t       *testing.T
+	t       testing.TB
 	store   store.Store
 	queue   *queue.Queue
 	broker  *joblog.Broker
@@ -68,7 +68,7 @@ type setUp struct {
 	waiting   int
 }
 
-func start(t *testing.T, change ...func(*setUp)) *system {
+func start(t testing.TB, change ...func(*setUp)) *system {
 	t.Helper()
 	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }}
 	for _, f := range change {
