@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -67,7 +68,7 @@ func live(t *rapid.T, kinds []EventKind, check func(before, after Job, event Eve
 		event := drawEvent(t, likely(t, j.State, kinds))
 		before, _ := json.Marshal(j)
 		after, transition, err := j.Apply(event, now)
-		if unchanged, _ := json.Marshal(j); string(unchanged) != string(before) {
+		if unchanged, _ := json.Marshal(j); !bytes.Equal(unchanged, before) {
 			t.Fatalf("Apply changed its receiver from %s to %s", before, unchanged)
 		}
 		if err != nil {
