@@ -78,7 +78,7 @@ func TestUserConfigIsForItsOwnerOnly(t *testing.T) {
 
 func TestUserConfigThatIsNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte("adress: http://x\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("server: http://x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err := readUserConfig(path)

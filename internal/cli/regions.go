@@ -36,7 +36,7 @@ func regionView(p *Program) view[api.Region] {
 			{header: "NAME", cell: func(r api.Region) string { return r.Name }},
 			{header: "LEASE", cell: func(r api.Region) string { return r.Lease }},
 			{header: "WORK", cell: workOf},
-			{header: "RUNNING", cell: func(r api.Region) string { return active(r) }},
+			{header: "RUNNING", cell: active},
 			{header: "PLACED", cell: func(r api.Region) string { return strconv.FormatInt(r.Jobs[string(job.Placed)], 10) }},
 			{header: "FREE", cell: func(r api.Region) string { return resources(r.Free) }, shown: func(r api.Region) string { return dash(shares(r)) }, wide: true},
 			{

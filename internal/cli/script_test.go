@@ -163,11 +163,18 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	const limit, pause = 30 * time.Second, 50 * time.Millisecond
 	var last string
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(pause) {
+	timeout, again := time.After(limit), time.NewTicker(pause)
+	defer again.Stop()
+	for waiting := true; waiting; {
 		err := ts.Exec(args[1], args[2:]...)
 		last = fmt.Sprintf("%s%s%v", ts.ReadFile("stdout"), ts.ReadFile("stderr"), err)
 		if err == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
 			return
+		}
+		select {
+		case <-again.C:
+		case <-timeout:
+			waiting = false
 		}
 	}
 	ts.Fatalf("%q was not seen in %s; last:\n%s", args[0], limit, last)

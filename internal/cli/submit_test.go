@@ -34,10 +34,14 @@ func TestSubmitFlags(t *testing.T) {
 		{"a.yaml", `{"manifest":null}`},
 		{"a.yaml --priority 0 --retries 0", `{"manifest":null,"priority":0,"retries":0}`},
 		{"a.yaml -n research -l a=b,c=d", `{"manifest":null,"namespace":"research","labels":{"a":"b","c":"d"}}`},
-		{"a.yaml --region r1 --region r2 --avoid-region r3 --capacity-type spot --max-price 1.5",
-			`{"manifest":null,"placement":{"regions":["r1","r2"],"avoidRegions":["r3"],"capacityType":"spot","maxPricePerHour":1.5}}`},
-		{"a.yaml --deadline 90m --ttl 0s --on-region-lost wait --on-region-lost-limit 2h",
-			`{"manifest":null,"deadline":"1h30m0s","ttlAfterFinished":"0s","onRegionLost":"wait","onRegionLostLimit":"2h0m0s"}`},
+		{
+			"a.yaml --region r1 --region r2 --avoid-region r3 --capacity-type spot --max-price 1.5",
+			`{"manifest":null,"placement":{"regions":["r1","r2"],"avoidRegions":["r3"],"capacityType":"spot","maxPricePerHour":1.5}}`,
+		},
+		{
+			"a.yaml --deadline 90m --ttl 0s --on-region-lost wait --on-region-lost-limit 2h",
+			`{"manifest":null,"deadline":"1h30m0s","ttlAfterFinished":"0s","onRegionLost":"wait","onRegionLostLimit":"2h0m0s"}`,
+		},
 	} {
 		if _, got := submitted(t, test.args); got != test.want {
 			t.Errorf("submit %s = %s, want %s", test.args, got, test.want)

@@ -43,12 +43,16 @@ func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run fun
 		return "", nil, fmt.Errorf("starting the agent of region %s: %w", name, err)
 	}
 	run = func(ctx context.Context) error {
-		ended := make(chan error, 1)
-		go func() { ended <- command.Wait() }()
+		ended := make(chan struct{})
+		var how error
+		go func() {
+			defer close(ended)
+			how = command.Wait()
+		}()
 		select {
-		case err := <-ended:
+		case <-ended:
 			l.log.Warn("the agent of a region has ended and is not started again",
-				"region", name, "pid", command.Process.Pid, "how", howItEnded(err))
+				"region", name, "pid", command.Process.Pid, "how", howItEnded(how))
 			return nil
 		case <-ctx.Done():
 		}
@@ -65,8 +69,7 @@ func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run fun
 }
 
 func howItEnded(err error) string {
-	var status *exec.ExitError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*exec.ExitError](err); ok {
 		return status.String()
 	}
 	if err != nil {

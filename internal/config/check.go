@@ -63,7 +63,7 @@ func checkField(value reflect.Value, tag reflect.StructTag, path string) []Fault
 }
 
 func checkString(s string, tag reflect.StructTag, path string) []Fault {
-	if allowed := list(tag, "enum"); allowed != nil {
+	if allowed := enumOf(tag); allowed != nil {
 		if !slices.Contains(allowed, s) {
 			return []Fault{faultf(path, "must be one of %s, is %q", strings.Join(allowed, ", "), s)}
 		}
@@ -115,7 +115,7 @@ func checkList(value reflect.Value, tag reflect.StructTag, path string) []Fault 
 }
 
 func checkNumber(n float64, tag reflect.StructTag, path, shown string) []Fault {
-	if allowed := list(tag, "enum"); allowed != nil && !slices.Contains(allowed, shown) {
+	if allowed := enumOf(tag); allowed != nil && !slices.Contains(allowed, shown) {
 		return []Fault{faultf(path, "must be %s, is %s", strings.Join(allowed, " or "), shown)}
 	}
 	if low, ok := number(tag, "minimum"); ok && n < low {
@@ -146,8 +146,8 @@ func mustDuration(s string) time.Duration {
 	return d
 }
 
-func list(tag reflect.StructTag, key string) []string {
-	if text := tag.Get(key); text != "" {
+func enumOf(tag reflect.StructTag) []string {
+	if text := tag.Get("enum"); text != "" {
 		return strings.Split(text, ",")
 	}
 	return nil

@@ -121,7 +121,7 @@ func shortDuration(d time.Duration) string {
 
 // bounds says in words what a key's tags demand.
 func bounds(tag reflect.StructTag) string {
-	if allowed := list(tag, "enum"); allowed != nil {
+	if allowed := enumOf(tag); allowed != nil {
 		return " One of `" + strings.Join(allowed, "`, `") + "`."
 	}
 	low, high := tag.Get("minimum"), tag.Get("maximum")

@@ -99,7 +99,7 @@ func entry(t reflect.Type) reflect.Value {
 
 // constrain carries the tags over that both the schema and checkTags know.
 func constrain(schema map[string]any, tag reflect.StructTag, kind reflect.Kind) {
-	if allowed := list(tag, "enum"); allowed != nil {
+	if allowed := enumOf(tag); allowed != nil {
 		values := make([]any, len(allowed))
 		for i, text := range allowed {
 			values[i] = text

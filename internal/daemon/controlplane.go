@@ -83,7 +83,7 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	if c.archive, err = joblog.OpenDir(filepath.Join(o.Dir, "logs"), 0); err != nil {
 		return err
 	}
-	if err = c.adminToken(ctx, o.RenewAdmin); err != nil {
+	if err := c.adminToken(ctx, o.RenewAdmin); err != nil {
 		return err
 	}
 	c.URL = "http://" + c.listener.Addr().String()

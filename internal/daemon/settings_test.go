@@ -47,8 +47,7 @@ func TestLoadConfigNamesFaultsOfEverySection(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := LoadConfig(file)
-	var invalid *config.Invalid
-	if !errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*config.Invalid](err); !ok {
 		t.Fatalf("LoadConfig: %v, want *config.Invalid", err)
 	}
 	for _, part := range []string{"policy.allowedNamespaces", "policy.maxCPU"} {

@@ -14,11 +14,11 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-// Files of secrets below a control plane's or a region's directory.
-const (
-	adminTokenFile = "admin.token"
-	agentTokenFile = "agent-%s.token"
-)
+// adminFile holds the first admin token, in the control plane's directory.
+const adminFile = "admin.token"
+
+// agentFile names the file of a region's token, in the region's directory.
+func agentFile(dir, id string) string { return filepath.Join(dir, "agent-"+id+".token") }
 
 // AgentToken returns the file with the token by which a region's agent
 // speaks, in dir and readable by its owner only. Where there is none that the
@@ -33,7 +33,7 @@ func AgentToken(ctx context.Context, c *client.Client, region, dir string) (file
 		if token.Name != name {
 			continue
 		}
-		file = filepath.Join(dir, fmt.Sprintf(agentTokenFile, token.ID))
+		file = agentFile(dir, token.ID)
 		if _, err := os.Stat(file); err == nil {
 			return file, nil
 		}
@@ -46,7 +46,7 @@ func AgentToken(ctx context.Context, c *client.Client, region, dir string) (file
 	if err != nil {
 		return "", fmt.Errorf("making a token for region %s: %w", region, err)
 	}
-	file = filepath.Join(dir, fmt.Sprintf(agentTokenFile, created.ID))
+	file = agentFile(dir, created.ID)
 	if err := writeSecret(file, created.Secret); err != nil {
 		return "", fmt.Errorf("keeping the token of region %s: %w", region, err)
 	}
@@ -56,7 +56,7 @@ func AgentToken(ctx context.Context, c *client.Client, region, dir string) (file
 // adminToken makes the first admin token and keeps it in dir. renew makes a
 // new one where the file is missing, and ends the one that the file held.
 func (c *ControlPlane) adminToken(ctx context.Context, renew bool) error {
-	c.AdminTokenFile = filepath.Join(c.dir, adminTokenFile)
+	c.AdminTokenFile = filepath.Join(c.dir, adminFile)
 	tokens := store.Tokens(c.store)
 	if _, err := os.Stat(c.AdminTokenFile); errors.Is(err, fs.ErrNotExist) && renew {
 		if err := endToken(ctx, tokens, "admin"); err != nil {
