@@ -29,7 +29,7 @@ func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
 	if h := r.lookUp(a.ID); h != nil {
 		return h.await(ctx)
 	}
-	if _, err := attempt.ParseName(attempt.Name(a.ID)); err != nil {
+	if _, err := attempt.ParseName(attempt.Name(idOf(a.ID))); err != nil {
 		return &runtime.Rejected{Reason: "InvalidName", Message: err.Error()}
 	}
 	plan, pod, err := compile(a, r.options)
@@ -68,7 +68,7 @@ func (r *Runtime) lookUp(id job.AttemptID) *held {
 func (r *Runtime) drop(h *held, cause error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h.err = fmt.Errorf("holding attempt %s: %w", attempt.Name(h.id), cause)
+	h.err = fmt.Errorf("holding attempt %s: %w", attempt.Name(idOf(h.id)), cause)
 	delete(r.held, h.id)
 	r.nodes.release(h.slots, h.record.Plan.Requests)
 	close(h.made)
@@ -95,10 +95,10 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 		return nil, false, r.nodes.noRoom(pod.Requests, plan.Parallelism, *failure)
 	}
 	plan.Slots, plan.Requests = slots, pod.Requests
-	h = &held{id: a.ID, dir: r.region.Dir(a.ID), made: make(chan struct{}), slots: slots}
-	h.status.Phase = runtime.PhaseApplied
+	h = &held{id: a.ID, dir: r.region.Dir(idOf(a.ID)), made: make(chan struct{}), slots: slots}
+	h.status.Phase = attempt.Applied
 	h.record = attempt.Record{
-		ID: a.ID, Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
+		ID: idOf(a.ID), Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
 		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.now(),
 		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job),
 		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan,
@@ -109,7 +109,7 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 
 // write makes the attempt durable.
 func (r *Runtime) write(h *held) (err error) {
-	fresh := attempt.Dir(filepath.Join(r.region.Attempts(), ".new-"+attempt.Name(h.id)))
+	fresh := attempt.Dir(filepath.Join(r.region.Attempts(), ".new-"+attempt.Name(idOf(h.id))))
 	defer func() {
 		if err != nil && !errors.Is(err, errCrash) {
 			err = errors.Join(err, removeAll(string(fresh)), removeAll(string(h.dir)))
@@ -148,14 +148,14 @@ func (r *Runtime) crash(step string) error {
 	return r.fault(step)
 }
 
-func (h *held) scheduled() runtime.ClusterEvent {
+func (h *held) scheduled() attempt.Event {
 	var nodes []string
 	for _, slot := range h.record.Plan.Slots {
 		if !slices.Contains(nodes, slot.Node) {
 			nodes = append(nodes, slot.Node)
 		}
 	}
-	return runtime.ClusterEvent{
+	return attempt.Event{
 		At: h.record.AppliedAt, Reason: "Scheduled", Object: "job/" + h.record.Name,
 		Message: fmt.Sprintf("%d pod(s) at a time on %s", len(h.record.Plan.Slots), strings.Join(nodes, ", ")),
 	}
@@ -165,7 +165,7 @@ func (h *held) scheduled() runtime.ClusterEvent {
 // started; r.mu must be held, or nobody else know of the attempt yet.
 func (r *Runtime) releaseUnstarted(h *held, cause error) error {
 	status := attempt.Status{
-		Phase: runtime.PhaseReleased, Reason: "SupervisorFailed", Message: cause.Error(),
+		Phase: attempt.Released, Reason: "SupervisorFailed", Message: cause.Error(),
 		Boot: r.boot, FinishedAt: r.now(),
 	}
 	if err := status.Save(h.dir); err != nil {

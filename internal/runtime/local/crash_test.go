@@ -325,7 +325,7 @@ func TestCorruptFiles(t *testing.T) {
 
 	t.Run("status of one that runs", func(t *testing.T) {
 		options, r, a := running(t)
-		garble(t, r.region.Status(a.ID))
+		garble(t, r.region.Status(idOf(a.ID)))
 		r.Close()
 		r = reopen(t, options)
 		if phase := phaseOf(t, r, a.ID); phase.Terminal() {
@@ -341,7 +341,7 @@ func TestCorruptFiles(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		garble(t, r.region.Status(a.ID))
+		garble(t, r.region.Status(idOf(a.ID)))
 		r = reopen(t, options)
 		awaitPhase(t, r, a.ID, runtime.PhaseLost)
 		if left := processes(t, a.ID); len(left) > 0 {
@@ -351,7 +351,7 @@ func TestCorruptFiles(t *testing.T) {
 	t.Run("record", func(t *testing.T) {
 		options, r, a := running(t)
 		r.Close()
-		garble(t, r.region.Dir(a.ID).Record())
+		garble(t, r.region.Dir(idOf(a.ID)).Record())
 		r = reopen(t, options)
 		awaitEnd(t, r, a.ID)
 		if left := processes(t, a.ID); len(left) > 0 {
@@ -386,7 +386,7 @@ func TestCorruptFiles(t *testing.T) {
 		options, r, a := running(t)
 		r.Close()
 		for _, path := range []string{
-			filepath.Join(r.region.Attempts(), "strange"), r.region.Status(newID()), filepath.Join(r.region.Statuses(), "strange"),
+			filepath.Join(r.region.Attempts(), "strange"), r.region.Status(idOf(newID())), filepath.Join(r.region.Statuses(), "strange"),
 		} {
 			garble(t, path)
 		}
@@ -409,7 +409,7 @@ func TestReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the end of the attempt", func() bool { return len(processes(t, a.ID)) == 0 })
-	for _, path := range []string{r.region.Dir(a.ID).Record(), r.region.Status(a.ID), r.region.Lease()} {
+	for _, path := range []string{r.region.Dir(idOf(a.ID)).Record(), r.region.Status(idOf(a.ID)), r.region.Lease()} {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -72,7 +72,7 @@ func (r *Runtime) List(context.Context) (list []runtime.Observation, synced bool
 
 func (h *held) observation() runtime.Observation {
 	return runtime.Observation{
-		ID: h.id, Incarnation: h.record.Incarnation, Phase: h.status.Phase, Reason: h.status.Reason,
+		ID: h.id, Incarnation: h.record.Incarnation, Phase: runtime.Phase(h.status.Phase), Reason: h.status.Reason,
 		Message: h.status.Message, ExitCode: h.status.ExitCode,
 		StartedAt: h.status.StartedAt, FinishedAt: h.status.FinishedAt,
 	}
@@ -101,7 +101,7 @@ func (r *Runtime) statusWritten(name string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h := r.held[id]; h != nil {
+	if h := r.held[attemptID(id)]; h != nil {
 		r.refresh(h)
 	}
 }
@@ -109,7 +109,7 @@ func (r *Runtime) statusWritten(name string) {
 // refresh reads the status of an attempt; r.mu must be held. What can't be
 // read leaves what was known: the supervisor writes again, or is buried.
 func (r *Runtime) refresh(h *held) {
-	status, err := attempt.LoadStatus(r.region.Status(h.id))
+	status, err := attempt.LoadStatus(r.region.Status(idOf(h.id)))
 	if errors.Is(err, os.ErrNotExist) {
 		return
 	}
@@ -176,13 +176,13 @@ func (r *Runtime) settled(h *held) bool {
 // supervisor, and writes one where there is none. The attempt's lock must be
 // held.
 func (r *Runtime) lastStatus(h *held) (attempt.Status, error) {
-	last, err := attempt.LoadStatus(r.region.Status(h.id))
+	last, err := attempt.LoadStatus(r.region.Status(idOf(h.id)))
 	if err == nil && last.Phase.Terminal() {
 		return last, nil
 	}
 	ended := r.now()
 	status := attempt.Status{
-		Phase: runtime.PhaseLost, Boot: r.boot, StartedAt: last.StartedAt, FinishedAt: ended, Pods: endedPods(last.Pods, ended),
+		Phase: attempt.Lost, Boot: r.boot, StartedAt: last.StartedAt, FinishedAt: ended, Pods: endedPods(last.Pods, ended),
 	}
 	switch {
 	case h.corrupt:
@@ -192,7 +192,7 @@ func (r *Runtime) lastStatus(h *held) (attempt.Status, error) {
 	case errors.Is(err, os.ErrNotExist) && !r.mayStart(h):
 		status.Reason, status.Message = "Fenced", "the region's lease passed before the attempt was started"
 	case errors.Is(err, os.ErrNotExist):
-		status.Phase, status.Reason = runtime.PhaseReleased, "SupervisorFailed"
+		status.Phase, status.Reason = attempt.Released, "SupervisorFailed"
 		status.Message = "the attempt's supervisor did not start: " + lastWords(h.dir.SupervisorLog())
 	default:
 		status.Reason, status.Message = "SupervisorLost", "the attempt's supervisor ended without saying how the attempt did"
@@ -204,7 +204,7 @@ func (r *Runtime) lastStatus(h *held) (attempt.Status, error) {
 }
 
 // endedPods is what became of pods whose supervisor is gone.
-func endedPods(pods []runtime.Pod, now time.Time) []runtime.Pod {
+func endedPods(pods []attempt.PodStatus, now time.Time) []attempt.PodStatus {
 	for i := range pods {
 		if pods[i].FinishedAt.IsZero() {
 			pods[i].Phase, pods[i].FinishedAt = "Failed", now
@@ -271,7 +271,7 @@ func (r *Runtime) adoptAll() error {
 			r.options.Log.Warn("ignoring what is no attempt", "path", filepath.Join(r.region.Attempts(), entry.Name()))
 			continue
 		}
-		found = append(found, r.read(id))
+		found = append(found, r.read(attemptID(id)))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -289,16 +289,16 @@ func (r *Runtime) adoptAll() error {
 // read loads an attempt. A record that can't be read leaves an attempt that
 // can only be ended.
 func (r *Runtime) read(id job.AttemptID) *held {
-	h := &held{id: id, dir: r.region.Dir(id), made: make(chan struct{})}
+	h := &held{id: id, dir: r.region.Dir(idOf(id)), made: make(chan struct{})}
 	close(h.made)
-	h.status.Phase = runtime.PhaseApplied
+	h.status.Phase = attempt.Applied
 	record, err := attempt.LoadRecord(h.dir)
 	if err != nil {
 		r.options.Log.Error("reading an attempt; it will end", "job", id.Job, "attempt", id.Attempt, "error", err)
 		h.corrupt = true
 	}
 	h.record = record
-	h.record.ID = id
+	h.record.ID = idOf(id)
 	return h
 }
 
@@ -306,7 +306,7 @@ func (r *Runtime) read(id job.AttemptID) *held {
 // or none was ever started.
 func (r *Runtime) adopt(h *held) error {
 	r.held[h.id] = h
-	status, err := attempt.LoadStatus(r.region.Status(h.id))
+	status, err := attempt.LoadStatus(r.region.Status(idOf(h.id)))
 	if err == nil {
 		h.status = status
 	}
@@ -363,7 +363,7 @@ func (r *Runtime) dropStrayStatuses() error {
 	}
 	for _, entry := range entries {
 		id, err := attempt.ParseName(strings.TrimSuffix(entry.Name(), ".json"))
-		if err == nil && r.held[id] != nil {
+		if err == nil && r.held[attemptID(id)] != nil {
 			continue
 		}
 		if err := os.Remove(filepath.Join(r.region.Statuses(), entry.Name())); err != nil {

@@ -24,7 +24,8 @@ import (
 	"github.com/gco-project/gco/internal/runtime"
 )
 
-func ptr[T any](value T) *T { return &value }
+//go:fix inline
+func ptr[T any](value T) *T { return new(value) }
 
 func shell(name, script string) corev1.Container {
 	return corev1.Container{Name: name, Image: "busybox", Command: []string{"/bin/sh", "-c", script}}
@@ -103,7 +104,7 @@ func TestEnvironment(t *testing.T) {
 			{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
 			{Name: "MILLICPU", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "requests.cpu", Divisor: resource.MustParse("1m")}}},
 			{Name: "MEBIBYTES", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.memory", Divisor: resource.MustParse("1Mi")}}},
-			{Name: "MISSING", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "k", Optional: ptr(true)}}},
+			{Name: "MISSING", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "k", Optional: new(true)}}},
 			{Name: "GCO_REGION", Value: "elsewhere"},
 		}
 		c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}
@@ -121,7 +122,7 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, home := pods[0].Name, r.region.Dir(a.ID).Pod(pods[0].Name)
+	pod, home := pods[0].Name, r.region.Dir(idOf(a.ID)).Pod(pods[0].Name)
 	want := []string{
 		"CUDA_VISIBLE_DEVICES=0,1", "NVIDIA_VISIBLE_DEVICES=0,1",
 		"GCO_ATTEMPT=1", "GCO_CHECKPOINT=" + filepath.Join(options.CheckpointDir, string(a.ID.Job)), "GCO_JOB_ID=" + string(a.ID.Job),
@@ -272,7 +273,7 @@ func TestRejected(t *testing.T) {
 		}, "volumes[0] (claim)"},
 		{"working directory outside", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "../.." }, "leads out"},
 		{"working directory missing", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "/no/such/dir" }, "does not exist"},
-		{"suspended", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Suspend = ptr(true) }, "suspend"},
+		{"suspended", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Suspend = new(true) }, "suspend"},
 		{"nothing to run", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Parallelism = ptr[int32](0) }, "parallelism"},
 		{"restart always", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.RestartPolicy = corev1.RestartPolicyAlways }, "restartPolicy"},
 		{"twins", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = append(p.Containers, p.Containers[0]) }, "two containers"},

@@ -24,7 +24,7 @@ func (r *Runtime) Logs(ctx context.Context, id job.AttemptID, options runtime.Lo
 		return nil, err
 	}
 	if options.Container != "" && !h.has(options.Container) {
-		return nil, fmt.Errorf("container %q of attempt %s: %w", options.Container, attempt.Name(id), runtime.ErrNotFound)
+		return nil, fmt.Errorf("container %q of attempt %s: %w", options.Container, attempt.Name(idOf(id)), runtime.ErrNotFound)
 	}
 	l := &logs{runtime: r, held: h, options: options, files: map[string]*logSource{}, several: h.several(options.Container)}
 	if options.Follow {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"strings"
@@ -96,9 +97,7 @@ func subscript(path string) (name, key string, ok bool) {
 // adds.
 func (c *compiler) labels() map[string]string {
 	labels := map[string]string{"job-name": c.attempt.Name, "batch.kubernetes.io/job-name": c.attempt.Name}
-	for key, value := range c.job.Spec.Template.Labels {
-		labels[key] = value
-	}
+	maps.Copy(labels, c.job.Spec.Template.Labels)
 	return labels
 }
 

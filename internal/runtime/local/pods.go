@@ -17,7 +17,7 @@ func (r *Runtime) Pods(ctx context.Context, id job.AttemptID) ([]runtime.Pod, er
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return h.status.Pods, nil
+	return podsOf(h.status.Pods), nil
 }
 
 // ClusterEvents returns what happened to an attempt, oldest first.
@@ -26,5 +26,6 @@ func (r *Runtime) ClusterEvents(ctx context.Context, id job.AttemptID) ([]runtim
 	if err != nil {
 		return nil, err
 	}
-	return attempt.LoadEvents(h.dir)
+	events, err := attempt.LoadEvents(h.dir)
+	return eventsOf(events), err
 }

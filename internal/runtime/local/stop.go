@@ -26,7 +26,7 @@ func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
 		return nil
 	}
 	if err := attempt.WriteDurably(h.dir.Stop(), nil); err != nil {
-		return fmt.Errorf("asking attempt %s to stop: %w", attempt.Name(id), err)
+		return fmt.Errorf("asking attempt %s to stop: %w", attempt.Name(idOf(id)), err)
 	}
 	r.poke(h)
 	return nil
@@ -61,22 +61,22 @@ func (r *Runtime) Forget(ctx context.Context, id job.AttemptID) error {
 	if !h.status.Phase.Terminal() {
 		phase := h.status.Phase
 		r.mu.Unlock()
-		return fmt.Errorf("forgetting attempt %s: it is %s; stop it first", attempt.Name(id), phase)
+		return fmt.Errorf("forgetting attempt %s: it is %s; stop it first", attempt.Name(idOf(id)), phase)
 	}
 	// One rename ends it; what follows is cleaning up.
-	gone := filepath.Join(r.region.Attempts(), ".old-"+attempt.Name(id))
+	gone := filepath.Join(r.region.Attempts(), ".old-"+attempt.Name(idOf(id)))
 	if err := os.Rename(string(h.dir), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.mu.Unlock()
-		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(idOf(id)), err)
 	}
 	delete(r.held, id)
 	r.signal()
 	r.mu.Unlock()
-	if err := os.Remove(r.region.Status(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+	if err := os.Remove(r.region.Status(idOf(id))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(idOf(id)), err)
 	}
 	if err := removeAll(gone); err != nil {
-		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(id), err)
+		return fmt.Errorf("forgetting attempt %s: %w", attempt.Name(idOf(id)), err)
 	}
 	return nil
 }

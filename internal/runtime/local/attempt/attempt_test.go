@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/job"
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/process"
 )
 
@@ -21,7 +20,7 @@ func region(t *testing.T) (Region, Dir, Record) {
 	t.Helper()
 	r := Region(t.TempDir())
 	record := Record{
-		ID: job.AttemptID{Job: job.NewID(), Attempt: 3}, Incarnation: "one", Name: "test", Token: "token", Boot: "boot",
+		ID: ID{Job: string(job.NewID()), Attempt: 3}, Incarnation: "one", Name: "test", Token: "token", Boot: "boot",
 		AppliedAt: time.Now().UTC(), Plan: Plan{Parallelism: 1, Pod: Pod{Containers: []Container{{Name: "main", Command: []string{"true"}}}}},
 	}
 	dir := r.Dir(record.ID)
@@ -48,7 +47,7 @@ func TestRecordIsReadBack(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	id := job.AttemptID{Job: job.NewID(), Attempt: 12}
+	id := ID{Job: string(job.NewID()), Attempt: 12}
 	if got, err := ParseName(Name(id)); err != nil || got != id {
 		t.Errorf("%v (%v), want %v", got, err, id)
 	}
@@ -63,8 +62,8 @@ func TestStatusIsReplaced(t *testing.T) {
 	r, dir, record := region(t)
 	code := 7
 	for _, status := range []Status{
-		{Phase: runtime.PhaseRunning, Boot: "boot", Supervisor: process.Process{PID: 2, Start: 3}, Leaders: []process.Process{{PID: 4, Start: 5}}},
-		{Phase: runtime.PhaseFailed, Reason: "Error", ExitCode: &code, FinishedAt: time.Now().UTC(), Boot: "boot"},
+		{Phase: Running, Boot: "boot", Supervisor: process.Process{PID: 2, Start: 3}, Leaders: []process.Process{{PID: 4, Start: 5}}},
+		{Phase: Failed, Reason: "Error", ExitCode: &code, FinishedAt: time.Now().UTC(), Boot: "boot"},
 	} {
 		if err := status.Save(dir); err != nil {
 			t.Fatal(err)
@@ -78,7 +77,7 @@ func TestStatusIsReplaced(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("%v (%v), want one file", left, err)
 	}
-	if _, err := LoadStatus(r.Status(job.AttemptID{Job: job.NewID()})); !errors.Is(err, os.ErrNotExist) {
+	if _, err := LoadStatus(r.Status(ID{Job: string(job.NewID())})); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a status that there is not: %v", err)
 	}
 }
@@ -174,7 +173,7 @@ func TestEvents(t *testing.T) {
 	at := time.Now().UTC()
 	add := func(reason, message string, after time.Duration) {
 		t.Helper()
-		if err := AppendEvent(dir, runtime.ClusterEvent{At: at.Add(after), Reason: reason, Object: "pod/x", Message: message}); err != nil {
+		if err := AppendEvent(dir, Event{At: at.Add(after), Reason: reason, Object: "pod/x", Message: message}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,7 +189,7 @@ func TestEvents(t *testing.T) {
 	}
 	file.Close()
 	got, err := LoadEvents(dir)
-	want := []runtime.ClusterEvent{
+	want := []Event{
 		{At: at.Add(1), Reason: "BackOff", Object: "pod/x", Message: "b", Count: 1},
 		{At: at.Add(2), Reason: "Started", Object: "pod/x", Message: "a", Count: 2},
 	}
@@ -300,7 +299,7 @@ func FuzzLoadRecord(f *testing.F) {
 		if _, corrupt := errors.AsType[*CorruptError](err); err != nil && !corrupt {
 			t.Errorf("%q: %v, want a CorruptError", text, err)
 		}
-		if err == nil && record.ID != (job.AttemptID{Job: "x", Attempt: 1}) {
+		if err == nil && record.ID != (ID{Job: "x", Attempt: 1}) {
 			t.Errorf("%q is taken for the record of %v", text, record.ID)
 		}
 	})

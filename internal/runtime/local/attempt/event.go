@@ -7,25 +7,26 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"github.com/gco-project/gco/internal/runtime"
 )
 
 // maxEventFile bounds the event log of one attempt, in bytes; what comes later
 // is not kept.
 const maxEventFile = 1 << 20
 
-type eventLine struct {
+// Event is something that happened to an attempt.
+type Event struct {
 	At      time.Time `json:"at"`
 	Warning bool      `json:"warning,omitempty"`
 	Reason  string    `json:"reason"`
 	Object  string    `json:"object"`
 	Message string    `json:"message"`
+	// Count is how often it did, up to At; it is not stored.
+	Count int `json:"-"`
 }
 
 // AppendEvent adds an event to the log of the attempt.
-func AppendEvent(dir Dir, event runtime.ClusterEvent) error {
-	text, err := json.Marshal(eventLine{event.At, event.Warning, event.Reason, event.Object, event.Message})
+func AppendEvent(dir Dir, event Event) error {
+	text, err := json.Marshal(event)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func AppendEvent(dir Dir, event runtime.ClusterEvent) error {
 // LoadEvents returns the events of an attempt, oldest first. Repetitions of
 // one are counted in its last occurrence. A line that was cut off by a crash
 // is left out.
-func LoadEvents(dir Dir) ([]runtime.ClusterEvent, error) {
+func LoadEvents(dir Dir) ([]Event, error) {
 	file, err := os.Open(dir.Events())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -56,17 +57,14 @@ func LoadEvents(dir Dir) ([]runtime.ClusterEvent, error) {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
 	defer file.Close()
-	var events []runtime.ClusterEvent
+	var events []Event
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, maxEventFile)
 	for lines.Scan() {
-		var line eventLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue
+		event := Event{Count: 1}
+		if json.Unmarshal(lines.Bytes(), &event) == nil {
+			events = addEvent(events, event)
 		}
-		events = addEvent(events, runtime.ClusterEvent{
-			At: line.At, Warning: line.Warning, Reason: line.Reason, Object: line.Object, Message: line.Message, Count: 1,
-		})
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("reading events: %w", err)
@@ -74,7 +72,7 @@ func LoadEvents(dir Dir) ([]runtime.ClusterEvent, error) {
 	return events, nil
 }
 
-func addEvent(events []runtime.ClusterEvent, event runtime.ClusterEvent) []runtime.ClusterEvent {
+func addEvent(events []Event, event Event) []Event {
 	for i, earlier := range events {
 		if earlier.Reason == event.Reason && earlier.Object == event.Object && earlier.Message == event.Message {
 			event.Count += earlier.Count

@@ -2,7 +2,8 @@
 // agent's side (package local) writes a Record before anything runs, and the
 // supervisor (package supervise) writes the Status from then on. Region and
 // Dir say where each file is; the rest of the package reads and writes them.
-// It starts and judges nothing.
+// It starts and judges nothing. It imports none of GCO's other packages: what
+// a supervisor links decides how fast it starts.
 package attempt
 
 import (
@@ -13,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/gco-project/gco/internal/job"
 )
 
 // Region is the directory of one local runtime.
@@ -31,37 +30,51 @@ func (r Region) Attempts() string  { return filepath.Join(string(r), "attempts")
 func (r Region) Statuses() string { return filepath.Join(string(r), "status") }
 
 // Dir returns the directory of an attempt.
-func (r Region) Dir(id job.AttemptID) Dir {
+func (r Region) Dir(id ID) Dir {
 	return Dir(filepath.Join(r.Attempts(), Name(id)))
 }
 
 // Status returns where the status of an attempt is.
-func (r Region) Status(id job.AttemptID) string {
+func (r Region) Status(id ID) string {
 	return filepath.Join(r.Statuses(), Name(id)+".json")
 }
 
+// ID names an attempt: the job's ID, and which attempt of it.
+type ID struct {
+	Job     string `json:"job"`
+	Attempt int    `json:"attempt"`
+}
+
 // Name is the directory name of an attempt.
-func Name(id job.AttemptID) string { return string(id.Job) + "." + strconv.Itoa(id.Attempt) }
+func Name(id ID) string { return id.Job + "." + strconv.Itoa(id.Attempt) }
 
 // ParseName is the inverse of Name.
-func ParseName(name string) (job.AttemptID, error) {
+func ParseName(name string) (ID, error) {
 	text, number, found := strings.Cut(name, ".")
 	if !found {
-		return job.AttemptID{}, fmt.Errorf("%q is not <job>.<attempt>", name)
-	}
-	id, err := job.ParseID(text)
-	if err != nil {
-		return job.AttemptID{}, fmt.Errorf("%q is not <job>.<attempt>: %w", name, err)
+		return ID{}, fmt.Errorf("%q is not <job>.<attempt>", name)
 	}
 	attempt, err := strconv.Atoi(number)
-	if err != nil || attempt < 0 {
-		return job.AttemptID{}, fmt.Errorf("%q is not <job>.<attempt>", name)
+	if err != nil || attempt < 0 || !isUUID(text) {
+		return ID{}, fmt.Errorf("%q is not <job>.<attempt>", name)
 	}
-	parsed := job.AttemptID{Job: id, Attempt: attempt}
+	parsed := ID{Job: text, Attempt: attempt}
 	if Name(parsed) != name {
-		return job.AttemptID{}, fmt.Errorf("%q is not how %q is written", name, Name(parsed))
+		return ID{}, fmt.Errorf("%q is not how %q is written", name, Name(parsed))
 	}
 	return parsed, nil
+}
+
+// isUUID tells whether text is how job.ID writes a UUID.
+func isUUID(text string) bool {
+	for i, c := range []byte(text) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if dash != (c == '-') || !dash && !hex {
+			return false
+		}
+	}
+	return len(text) == 36
 }
 
 // Dir is the directory of one attempt.

@@ -6,19 +6,17 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/gco-project/gco/internal/job"
 )
 
 // Record is what an attempt is; it is written once, before anything runs, and
 // never changes.
 type Record struct {
-	ID          job.AttemptID `json:"id"`
-	Incarnation string        `json:"incarnation"`
-	Namespace   string        `json:"namespace"`
-	Name        string        `json:"name"`
-	Region      string        `json:"region"`
-	Unfenced    bool          `json:"unfenced,omitempty"`
+	ID          ID     `json:"id"`
+	Incarnation string `json:"incarnation"`
+	Namespace   string `json:"namespace"`
+	Name        string `json:"name"`
+	Region      string `json:"region"`
+	Unfenced    bool   `json:"unfenced,omitempty"`
 	// Fences is how many calls of Fence there had been; the next one ends it.
 	Fences int64 `json:"fences"`
 	// Boot is the boot of the host that the attempt belongs to.

@@ -7,26 +7,62 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/process"
 )
+
+// Phase is how far an attempt has come, in the words of runtime.Phase.
+type Phase string
+
+// The phases of package runtime.
+const (
+	Applied   Phase = "applied"
+	Running   Phase = "running"
+	Succeeded Phase = "succeeded"
+	Failed    Phase = "failed"
+	Released  Phase = "released"
+	Stopped   Phase = "stopped"
+	Lost      Phase = "lost"
+)
+
+// Terminal tells whether nothing of the attempt runs any more.
+func (p Phase) Terminal() bool { return p != Applied && p != Running }
+
+// PodStatus is one pod of an attempt; it means what runtime.Pod means.
+type PodStatus struct {
+	Name       string            `json:"name"`
+	Phase      string            `json:"phase"`
+	Node       string            `json:"node"`
+	StartedAt  time.Time         `json:"startedAt,omitzero"`
+	FinishedAt time.Time         `json:"finishedAt,omitzero"`
+	Containers []ContainerStatus `json:"containers"`
+}
+
+// ContainerStatus is one container of a PodStatus, as runtime.Container.
+type ContainerStatus struct {
+	Name     string `json:"name"`
+	Init     bool   `json:"init,omitempty"`
+	State    string `json:"state"`
+	ExitCode *int   `json:"exitCode,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Restarts int    `json:"restarts,omitempty"`
+}
 
 // Status is how far an attempt has come. Only who holds the attempt's lock
 // writes it.
 type Status struct {
-	Phase      runtime.Phase `json:"phase"`
-	Reason     string        `json:"reason,omitempty"`
-	Message    string        `json:"message,omitempty"`
-	ExitCode   *int          `json:"exitCode,omitempty"`
-	StartedAt  time.Time     `json:"startedAt,omitzero"`
-	FinishedAt time.Time     `json:"finishedAt,omitzero"`
+	Phase      Phase     `json:"phase"`
+	Reason     string    `json:"reason,omitempty"`
+	Message    string    `json:"message,omitempty"`
+	ExitCode   *int      `json:"exitCode,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
 	// Boot is the boot of the host in which it was written.
 	Boot string `json:"boot"`
 	// Supervisor is zero where the attempt ended before one ran.
 	Supervisor process.Process `json:"supervisor,omitzero"`
 	// Leaders are the first processes of the containers that run.
 	Leaders []process.Process `json:"leaders,omitempty"`
-	Pods    []runtime.Pod     `json:"pods,omitempty"`
+	Pods    []PodStatus       `json:"pods,omitempty"`
 }
 
 // LoadStatus reads a status. It returns *CorruptError for a file that holds
@@ -37,8 +73,7 @@ func LoadStatus(path string) (Status, error) {
 		return Status{}, err
 	}
 	switch status.Phase {
-	case runtime.PhaseApplied, runtime.PhaseRunning, runtime.PhaseSucceeded, runtime.PhaseFailed,
-		runtime.PhaseReleased, runtime.PhaseStopped, runtime.PhaseLost:
+	case Applied, Running, Succeeded, Failed, Released, Stopped, Lost:
 		return status, nil
 	default:
 		return Status{}, &CorruptError{Path: path, Err: fmt.Errorf("unknown phase %q", status.Phase)}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
 
@@ -70,7 +69,7 @@ type controller struct {
 
 // outcome is how the attempt ends once nothing of it runs.
 type outcome struct {
-	phase    runtime.Phase
+	phase    attempt.Phase
 	reason   string
 	message  string
 	exitCode *int
@@ -167,7 +166,7 @@ func (j *controller) podFailed(p *pod, now time.Time) {
 		j.failed++
 	case rule.Action == "FailJob":
 		j.end(outcome{
-			runtime.PhaseFailed, reasonFailurePolicy,
+			attempt.Failed, reasonFailurePolicy,
 			fmt.Sprintf("container %s of pod %s failed with exit code %d, which a FailJob rule names", name, p.name, deref(exit)), exit,
 		})
 		return
@@ -186,7 +185,7 @@ func (j *controller) failBackoff(p *pod, exit *int) {
 		message = fmt.Sprintf("container %s of pod %s failed with exit code %d", name, p.name, *exit)
 	}
 	j.end(outcome{
-		runtime.PhaseFailed, reasonBackoffLimit,
+		attempt.Failed, reasonBackoffLimit,
 		fmt.Sprintf("%s; the job has reached its backoffLimit of %d", message, j.plan.BackoffLimit), exit,
 	})
 }
@@ -198,7 +197,7 @@ func (j *controller) decide(now time.Time) {
 	}
 	if d := j.plan.ActiveDeadline; d > 0 {
 		if !now.Before(j.begunAt.Add(d)) {
-			j.end(outcome{phase: runtime.PhaseFailed, reason: reasonDeadline, message: fmt.Sprintf("the job was active longer than activeDeadlineSeconds (%s)", d)})
+			j.end(outcome{phase: attempt.Failed, reason: reasonDeadline, message: fmt.Sprintf("the job was active longer than activeDeadlineSeconds (%s)", d)})
 			return
 		}
 		j.wakeAt(j.begunAt.Add(d))
@@ -210,7 +209,7 @@ func (j *controller) decide(now time.Time) {
 	}
 	if j.complete() {
 		zero := 0
-		j.end(outcome{phase: runtime.PhaseSucceeded, reason: reasonCompleted, exitCode: &zero})
+		j.end(outcome{phase: attempt.Succeeded, reason: reasonCompleted, exitCode: &zero})
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
 
@@ -136,7 +135,8 @@ func (w *world) advance(to time.Time) {
 	}
 }
 
-func one(n int) *int { return &n }
+//go:fix inline
+func one(n int) *int { return new(n) }
 
 func podOf(names ...string) attempt.Pod {
 	pod := attempt.Pod{Grace: 5 * time.Second}
@@ -164,140 +164,140 @@ func TestJobSemantics(t *testing.T) {
 		name    string
 		plan    attempt.Plan
 		scripts map[string][]run
-		phase   runtime.Phase
+		phase   attempt.Phase
 		reason  string
 		code    int // -1: none
 		trace   []string
 	}{
 		{
-			name: "one pod", plan: attempt.Plan{Completions: one(1), Pod: podOf("main")},
+			name: "one pod", plan: attempt.Plan{Completions: new(1), Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "1s over"},
 		},
 		{
-			name: "pods are tried again with growing pauses until backoffLimit", plan: attempt.Plan{Completions: one(1), BackoffLimit: 2, Pod: podOf("main")},
+			name: "pods are tried again with growing pauses until backoffLimit", plan: attempt.Plan{Completions: new(1), BackoffLimit: 2, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 3}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 3,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 3,
 			trace: []string{"0s start job-1/main", "2s start job-2/main", "5s start job-3/main", "6s over"},
 		},
 		{
-			name: "a later pod succeeds", plan: attempt.Plan{Completions: one(1), BackoffLimit: 6, Pod: podOf("main")},
+			name: "a later pod succeeds", plan: attempt.Plan{Completions: new(1), BackoffLimit: 6, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 3}, {takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "2s start job-2/main", "3s over"},
 		},
 		{
-			name: "restarts in place", plan: attempt.Plan{Completions: one(1), BackoffLimit: 6, Pod: onFailure(podOf("main"))},
+			name: "restarts in place", plan: attempt.Plan{Completions: new(1), BackoffLimit: 6, Pod: onFailure(podOf("main"))},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 3}, {takes: time.Second, code: 4}, {takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "2s start job-1/main", "5s start job-1/main", "6s over"},
 		},
 		{
-			name: "restarts in place up to backoffLimit", plan: attempt.Plan{Completions: one(1), BackoffLimit: 2, Pod: onFailure(podOf("main"))},
+			name: "restarts in place up to backoffLimit", plan: attempt.Plan{Completions: new(1), BackoffLimit: 2, Pod: onFailure(podOf("main"))},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 3}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 3,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 3,
 			trace: []string{"0s start job-1/main", "2s start job-1/main", "3s over"},
 		},
 		{
-			name: "restarts in place with backoffLimit 0", plan: attempt.Plan{Completions: one(1), Pod: onFailure(podOf("main"))},
+			name: "restarts in place with backoffLimit 0", plan: attempt.Plan{Completions: new(1), Pod: onFailure(podOf("main"))},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 3}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 3,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 3,
 			trace: []string{"0s start job-1/main", "1s over"},
 		},
 		{
-			name: "completions in parallel", plan: attempt.Plan{Completions: one(3), Parallelism: 2, Pod: podOf("main")},
+			name: "completions in parallel", plan: attempt.Plan{Completions: new(3), Parallelism: 2, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: 2 * time.Second}, {takes: 3 * time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "0s start job-2/main", "2s start job-3/main", "5s over"},
 		},
 		{
-			name: "indexed completions, one of them twice", plan: attempt.Plan{Completions: one(3), Parallelism: 2, Indexed: true, BackoffLimit: 1, Pod: podOf("main")},
+			name: "indexed completions, one of them twice", plan: attempt.Plan{Completions: new(3), Parallelism: 2, Indexed: true, BackoffLimit: 1, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 1}, {takes: 4 * time.Second}, {takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-0-1/main", "0s start job-1-2/main", "2s start job-0-3/main", "3s start job-2-4/main", "4s over"},
 		},
 		{
 			name: "a work queue ends with the pods that run when one has succeeded", plan: attempt.Plan{Parallelism: 2, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second}, {takes: 3 * time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "0s start job-2/main", "3s over"},
 		},
 		{
-			name: "init containers in order", plan: attempt.Plan{Completions: one(1), Pod: podOf("init1", "init2", "main")},
+			name: "init containers in order", plan: attempt.Plan{Completions: new(1), Pod: podOf("init1", "init2", "main")},
 			scripts: map[string][]run{"init1": {{takes: time.Second}}, "init2": {{takes: time.Second}}, "main": {{takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/init1", "1s start job-1/init2", "2s start job-1/main", "3s over"},
 		},
 		{
-			name: "a failing init container fails the pod", plan: attempt.Plan{Completions: one(1), Pod: podOf("init1", "main")},
+			name: "a failing init container fails the pod", plan: attempt.Plan{Completions: new(1), Pod: podOf("init1", "main")},
 			scripts: map[string][]run{"init1": {{takes: time.Second, code: 9}}, "main": {{}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 9,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 9,
 			trace: []string{"0s start job-1/init1", "1s over"},
 		},
 		{
-			name: "a failing init container is restarted in place", plan: attempt.Plan{Completions: one(1), BackoffLimit: 6, Pod: onFailure(podOf("init1", "main"))},
+			name: "a failing init container is restarted in place", plan: attempt.Plan{Completions: new(1), BackoffLimit: 6, Pod: onFailure(podOf("init1", "main"))},
 			scripts: map[string][]run{"init1": {{takes: time.Second, code: 9}, {takes: time.Second}}, "main": {{takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/init1", "2s start job-1/init1", "3s start job-1/main", "4s over"},
 		},
 		{
-			name: "sidecars start first and end last, in reverse", plan: attempt.Plan{Completions: one(1), Pod: podOf("side1", "init1", "side2", "main")},
+			name: "sidecars start first and end last, in reverse", plan: attempt.Plan{Completions: new(1), Pod: podOf("side1", "init1", "side2", "main")},
 			scripts: map[string][]run{"side1": {{}}, "init1": {{takes: time.Second}}, "side2": {{deaf: true}}, "main": {{takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{
 				"0s start job-1/side1", "0s start job-1/init1", "1s start job-1/side2", "1s start job-1/main",
 				"2s term job-1/side2", "7s kill job-1/side2", "7s term job-1/side1", "7s over",
 			},
 		},
 		{
-			name: "a sidecar that ends is started again, and does not decide", plan: attempt.Plan{Completions: one(1), Pod: podOf("side1", "main")},
+			name: "a sidecar that ends is started again, and does not decide", plan: attempt.Plan{Completions: new(1), Pod: podOf("side1", "main")},
 			scripts: map[string][]run{"side1": {{takes: time.Second, code: 1}, {}}, "main": {{takes: 4 * time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/side1", "0s start job-1/main", "2s start job-1/side1", "4s term job-1/side1", "4s over"},
 		},
 		{
-			name: "a pod waits for all containers, and the first failure counts", plan: attempt.Plan{Completions: one(1), Pod: podOf("a", "b", "c")},
+			name: "a pod waits for all containers, and the first failure counts", plan: attempt.Plan{Completions: new(1), Pod: podOf("a", "b", "c")},
 			scripts: map[string][]run{"a": {{takes: 3 * time.Second, code: 5}}, "b": {{takes: time.Second, code: 6}}, "c": {{takes: 4 * time.Second}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 6,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 6,
 			trace: []string{"0s start job-1/a", "0s start job-1/b", "0s start job-1/c", "4s over"},
 		},
 		{
-			name: "the job's deadline", plan: attempt.Plan{Completions: one(1), BackoffLimit: 6, ActiveDeadline: 3 * time.Second, Pod: podOf("main")},
+			name: "the job's deadline", plan: attempt.Plan{Completions: new(1), BackoffLimit: 6, ActiveDeadline: 3 * time.Second, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 1}, {deaf: true}}},
-			phase:   runtime.PhaseFailed, reason: reasonDeadline, code: -1,
+			phase:   attempt.Failed, reason: reasonDeadline, code: -1,
 			trace: []string{"0s start job-1/main", "2s start job-2/main", "3s term job-2/main", "8s kill job-2/main", "8s over"},
 		},
 		{
-			name: "the job's deadline during a pause", plan: attempt.Plan{Completions: one(1), BackoffLimit: 6, ActiveDeadline: 1500 * time.Millisecond, Pod: podOf("main")},
+			name: "the job's deadline during a pause", plan: attempt.Plan{Completions: new(1), BackoffLimit: 6, ActiveDeadline: 1500 * time.Millisecond, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 1}}},
-			phase:   runtime.PhaseFailed, reason: reasonDeadline, code: -1,
+			phase:   attempt.Failed, reason: reasonDeadline, code: -1,
 			trace: []string{"0s start job-1/main", "1.5s over"},
 		},
 		{
-			name: "a pod's deadline is a failure of the pod", plan: attempt.Plan{Completions: one(1), BackoffLimit: 1, Pod: deadline(podOf("main"), 2*time.Second)},
+			name: "a pod's deadline is a failure of the pod", plan: attempt.Plan{Completions: new(1), BackoffLimit: 1, Pod: deadline(podOf("main"), 2*time.Second)},
 			scripts: map[string][]run{"main": {{}, {takes: time.Second}}},
-			phase:   runtime.PhaseSucceeded, reason: "Completed",
+			phase:   attempt.Succeeded, reason: "Completed",
 			trace: []string{"0s start job-1/main", "2s term job-1/main", "3s start job-2/main", "4s over"},
 		},
 		{
-			name: "a command that is missing", plan: attempt.Plan{Completions: one(1), BackoffLimit: 1, Pod: podOf("main")},
+			name: "a command that is missing", plan: attempt.Plan{Completions: new(1), BackoffLimit: 1, Pod: podOf("main")},
 			scripts: map[string][]run{"main": {{missing: true}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: startErrorCode,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: startErrorCode,
 			trace: []string{"0s missing main", "1s missing main", "1s over"},
 		},
 		{
 			name:    "podFailurePolicy FailJob",
-			plan:    attempt.Plan{Completions: one(2), Parallelism: 2, BackoffLimit: 6, Pod: podOf("main"), FailureRules: []attempt.FailureRule{{Action: "FailJob", Container: "main", In: true, Codes: []int{42}}}},
+			plan:    attempt.Plan{Completions: new(2), Parallelism: 2, BackoffLimit: 6, Pod: podOf("main"), FailureRules: []attempt.FailureRule{{Action: "FailJob", Container: "main", In: true, Codes: []int{42}}}},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 42}, {}}},
-			phase:   runtime.PhaseFailed, reason: reasonFailurePolicy, code: 42,
+			phase:   attempt.Failed, reason: reasonFailurePolicy, code: 42,
 			trace: []string{"0s start job-1/main", "0s start job-2/main", "1s term job-2/main", "1s over"},
 		},
 		{
 			name:    "podFailurePolicy Ignore does not count",
-			plan:    attempt.Plan{Completions: one(1), Pod: podOf("main"), FailureRules: []attempt.FailureRule{{Action: "Ignore", In: false, Codes: []int{1}}}},
+			plan:    attempt.Plan{Completions: new(1), Pod: podOf("main"), FailureRules: []attempt.FailureRule{{Action: "Ignore", In: false, Codes: []int{1}}}},
 			scripts: map[string][]run{"main": {{takes: time.Second, code: 42}, {takes: time.Second, code: 1}}},
-			phase:   runtime.PhaseFailed, reason: reasonBackoffLimit, code: 1,
+			phase:   attempt.Failed, reason: reasonBackoffLimit, code: 1,
 			trace: []string{"0s start job-1/main", "2s start job-2/main", "3s over"},
 		},
 	} {
@@ -322,7 +322,7 @@ func TestJobSemantics(t *testing.T) {
 
 // Stopped at any moment, the job ends as stopped and starts nothing more.
 func TestStopAtEveryMoment(t *testing.T) {
-	plan := attempt.Plan{Completions: one(3), Parallelism: 2, BackoffLimit: 6, Pod: podOf("side1", "init1", "main")}
+	plan := attempt.Plan{Completions: new(3), Parallelism: 2, BackoffLimit: 6, Pod: podOf("side1", "init1", "main")}
 	scripts := map[string][]run{
 		"side1": {{}},
 		"init1": {{takes: time.Second}, {takes: time.Second, code: 1}, {takes: time.Second}},
@@ -334,9 +334,9 @@ func TestStopAtEveryMoment(t *testing.T) {
 			continue
 		}
 		before := len(w.trace)
-		w.job.end(outcome{phase: runtime.PhaseStopped, reason: "Stopped"})
+		w.job.end(outcome{phase: attempt.Stopped, reason: "Stopped"})
 		got, over := w.play(time.Hour)
-		if !over || got.phase != runtime.PhaseStopped || len(w.ends) != 0 {
+		if !over || got.phase != attempt.Stopped || len(w.ends) != 0 {
 			t.Errorf("stopped at %s: over %v, %+v, %d containers left", at, over, got, len(w.ends))
 		}
 		for _, line := range w.trace[before:] {
@@ -352,7 +352,7 @@ func TestManyCompletions(t *testing.T) {
 	const pods = 2000
 	w := newWorld(t, attempt.Plan{Completions: one(pods), Parallelism: 10, Pod: podOf("main")}, map[string][]run{"main": {{takes: time.Second}}})
 	got, over := w.play(time.Hour)
-	if !over || got.phase != runtime.PhaseSucceeded || w.started["main"] != pods || w.most != 10 {
+	if !over || got.phase != attempt.Succeeded || w.started["main"] != pods || w.most != 10 {
 		t.Errorf("over %v, %+v after %d pods, %d at once", over, got, w.started["main"], w.most)
 	}
 	if len(w.job.ended) != keptPods {

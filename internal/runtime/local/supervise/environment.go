@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,9 +23,7 @@ func (s *supervisor) environment(p *pod, c *container) environment {
 		"HOSTNAME": p.name,
 	}}
 	fixed := s.fixed(p, c, home, slot)
-	for name, value := range fixed {
-		env.values[name] = value
-	}
+	maps.Copy(env.values, fixed)
 	for _, variable := range c.template.Env {
 		switch {
 		case variable.Field != "":

@@ -6,9 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
 
@@ -70,7 +67,7 @@ const (
 )
 
 func newPod(j *controller, index, slot int, now time.Time) *pod {
-	p := &pod{job: j, template: j.plan.Pod, uid: uuid.NewString(), index: index, slot: slot, phase: podPending, createdAt: now}
+	p := &pod{job: j, template: j.plan.Pod, uid: randomUUID(), index: index, slot: slot, phase: podPending, createdAt: now}
 	p.name = j.record.Name + "-"
 	if index >= 0 {
 		p.name += strconv.Itoa(index) + "-"
@@ -259,13 +256,13 @@ func (p *pod) restarts() int {
 	return total
 }
 
-func (p *pod) view() runtime.Pod {
-	view := runtime.Pod{
+func (p *pod) view() attempt.PodStatus {
+	view := attempt.PodStatus{
 		Name: p.name, Phase: p.phase, Node: p.job.plan.Slots[p.slot].Node,
 		StartedAt: p.startedAt, FinishedAt: p.finishedAt,
 	}
 	for _, c := range p.containers() {
-		view.Containers = append(view.Containers, runtime.Container{
+		view.Containers = append(view.Containers, attempt.ContainerStatus{
 			Name: c.template.Name, Init: c.init, State: c.state, ExitCode: c.exitCode, Reason: c.reason, Restarts: c.restarts,
 		})
 	}

@@ -20,7 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 	"github.com/gco-project/gco/internal/runtime/local/process"
 )
@@ -126,7 +125,7 @@ func (s *supervisor) loop(ctx context.Context) error {
 		select {
 		case <-asked:
 			asked = nil
-			s.kill(outcome{phase: runtime.PhaseLost, reason: "SupervisorTerminated", message: "the supervisor was asked to end"})
+			s.kill(outcome{phase: attempt.Lost, reason: "SupervisorTerminated", message: "the supervisor was asked to end"})
 		case <-children:
 		case <-pokes:
 		case <-s.alarm.C:
@@ -197,7 +196,7 @@ func earlier(a, b time.Time) time.Time {
 // checkStop obeys a request to stop.
 func (s *supervisor) checkStop() {
 	if _, err := os.Stat(s.dir.Stop()); err == nil {
-		s.job.end(outcome{phase: runtime.PhaseStopped, reason: "Stopped", message: "stopped on request"})
+		s.job.end(outcome{phase: attempt.Stopped, reason: "Stopped", message: "stopped on request"})
 	}
 }
 
@@ -220,7 +219,7 @@ func (s *supervisor) checkLease() {
 	if err == nil && lease.Fences != s.record.Fences {
 		message = "the region was fenced"
 	}
-	s.kill(outcome{phase: runtime.PhaseLost, reason: "Fenced", message: message})
+	s.kill(outcome{phase: attempt.Lost, reason: "Fenced", message: message})
 }
 
 // kill makes the attempt end at once. The first reason stands.
@@ -258,10 +257,10 @@ func (s *supervisor) sweep() bool {
 // status is what is known now; end is how the attempt ended, nil before.
 func (s *supervisor) status(end *outcome) attempt.Status {
 	status := attempt.Status{
-		Phase: runtime.PhaseApplied, Boot: s.boot, Supervisor: s.self, StartedAt: s.job.startedAt,
+		Phase: attempt.Applied, Boot: s.boot, Supervisor: s.self, StartedAt: s.job.startedAt,
 	}
 	if !s.job.startedAt.IsZero() {
-		status.Phase = runtime.PhaseRunning
+		status.Phase = attempt.Running
 	}
 	for _, p := range slices.Concat(s.job.ended, s.job.live) {
 		status.Pods = append(status.Pods, p.view())

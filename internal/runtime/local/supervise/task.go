@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
 	"github.com/gco-project/gco/internal/runtime/local/process"
 )
@@ -241,7 +240,7 @@ func (s *supervisor) signal(c *container, signal syscall.Signal) {
 }
 
 func (s *supervisor) event(warning bool, reason, object, message string) {
-	err := attempt.AppendEvent(s.dir, runtime.ClusterEvent{
+	err := attempt.AppendEvent(s.dir, attempt.Event{
 		At: now(), Warning: warning, Reason: reason, Object: object, Message: message,
 	})
 	if err != nil {
@@ -260,4 +259,14 @@ func randomSuffix() string {
 		random[i] = letters[int(b)%len(letters)]
 	}
 	return string(random[:])
+}
+
+// randomUUID is a UUID of version 4 (RFC 9562).
+func randomUUID() string {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic("supervise: the system has no randomness: " + err.Error())
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
