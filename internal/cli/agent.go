@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gco-project/gco/internal/config"
 	"github.com/gco-project/gco/internal/daemon"
@@ -107,7 +108,12 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	if opts.withParent {
 		ctx = opts.untilParentEnds(ctx)
 	}
-	return region.Run(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return region.Run(ctx) })
+	if c.Server.Debug != "" {
+		group.Go(func() error { return daemon.Debug(ctx, c.Server.Debug) })
+	}
+	return group.Wait()
 }
 
 // untilParentEnds returns a context that ends when the other end of standard

@@ -59,6 +59,10 @@ func runTop(ctx context.Context, opts *topOptions) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if _, ok := errors.AsType[*client.Unreachable](err); ok {
+			// It may come back.
+			screen, err = frame([]byte(plain(err.Error())+"\n")), nil
+		}
 		if err != nil {
 			return err
 		}

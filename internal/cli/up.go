@@ -51,9 +51,12 @@ is in --dir, and is there again at the next start.`,
 			if err := opts.check(cmd); err != nil {
 				return err
 			}
-			for _, name := range opts.regions {
+			for i, name := range opts.regions {
 				if !job.ValidRegionName(name) {
 					return usagef(cmd, "--regions: %q is not a region name (lower-case letters, digits and hyphens)", name)
+				}
+				if slices.Contains(opts.regions[:i], name) {
+					return usagef(cmd, "--regions: %s is there twice", name)
 				}
 			}
 			return run(cmd.Context(), opts)
@@ -131,6 +134,12 @@ func (o *upOptions) prepare(ctx context.Context) (*laptop, error) {
 		regions[name] = regionOf(c, name)
 	}
 	c.Regions, c.Timing = regions, c.Timing.Or(config.TimingOnLaptop)
+	// The agents and the user are on this machine, where a certificate for a
+	// public name would only be in the way.
+	c.Server.TLS = config.TLS{}
+	if !c.Server.OnLoopback() && !c.Server.AllowPlaintext {
+		return nil, fmt.Errorf("gco up speaks plain HTTP, and %s is not a loopback address: use one such as 127.0.0.1:8420, or run gco server with TLS", c.Server.Listen)
+	}
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -160,7 +169,7 @@ func (o *upOptions) upDir(c config.Config) (string, error) {
 func (l *laptop) open(ctx context.Context) (err error) {
 	l.plane, err = daemon.OpenControlPlane(ctx, daemon.ControlPlaneOptions{
 		Config: l.config, Dir: filepath.Join(l.dir, "control-plane"), RenewAdmin: true,
-		Version: thisVersion(), Clock: l.Clock, Log: l.log,
+		Version: thisVersion(), Clock: l.Clock, Log: l.log, Deleted: l.deleteCheckpoints,
 	})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; is another gco up running? Use --listen 127.0.0.1:0 and a --dir of its own for a second one", err)
@@ -264,6 +273,15 @@ func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(c
 }
 
 func (l *laptop) checkpoints() string { return filepath.Join(l.dir, "checkpoints") }
+
+// deleteCheckpoints removes what jobs kept whose record is gone.
+func (l *laptop) deleteCheckpoints(ids []job.ID) {
+	for _, id := range ids {
+		if err := os.RemoveAll(filepath.Join(l.checkpoints(), string(id))); err != nil {
+			l.log.Warn("deleting checkpoints", "job", id, "error", err)
+		}
+	}
+}
 
 // hello says where everything is, and writes the user's config.
 func (l *laptop) hello(regions []string) error {

@@ -62,6 +62,12 @@ func (s Server) validate(path string) []Fault {
 	return faults
 }
 
+// OnLoopback tells whether the API is only reachable from this host.
+func (s Server) OnLoopback() bool {
+	loopback, err := isLoopback(s.Listen)
+	return err == nil && loopback
+}
+
 // isLoopback tells whether an address of the form host:port is only reachable
 // from this host.
 func isLoopback(address string) (bool, error) {

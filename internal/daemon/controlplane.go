@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -31,9 +32,11 @@ type ControlPlaneOptions struct {
 	Dir string
 	// RenewAdmin makes a new admin token where its file is missing.
 	RenewAdmin bool
-	Version    api.Version
-	Clock      clock.WithTicker
-	Log        *slog.Logger
+	// Deleted is told of jobs whose record is gone; nil is nobody.
+	Deleted func(ids []job.ID)
+	Version api.Version
+	Clock   clock.WithTicker
+	Log     *slog.Logger
 }
 
 // ControlPlane is the API, the queue and its store in one process.
@@ -86,14 +89,23 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	if err := c.adminToken(ctx, o.RenewAdmin); err != nil {
 		return err
 	}
-	c.URL = "http://" + c.listener.Addr().String()
+	c.URL = "http://" + reachable(c.listener.Addr())
 	if tls := o.Config.Server.TLS; tls.Enabled() {
-		c.URL = "https://" + c.listener.Addr().String()
+		c.URL = "https://" + reachable(c.listener.Addr())
 		if c.certificates, err = server.LoadCertificates(tls.Cert, tls.Key, o.Log); err != nil {
 			return err
 		}
 	}
 	return c.assemble(o)
+}
+
+// reachable is where a process of this host finds a listener.
+func reachable(address net.Addr) string {
+	at, ok := address.(*net.TCPAddr)
+	if !ok || !at.IP.IsUnspecified() {
+		return address.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(at.Port))
 }
 
 // assemble makes every part of the control plane.
@@ -110,7 +122,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Limits:    queue.Limits(o.Config.Limits),
 		Timing:    timing(o.Config.Timing),
 		Requests:  broker.Requests,
-		Pruned:    c.deleteLogs,
+		Pruned:    c.pruned(o.Deleted),
 	})
 	c.server, err = server.New(server.Options{
 		Store: c.store, Queue: c.queue, Broker: broker, Archive: c.archive,
@@ -138,9 +150,15 @@ func wirePrices(region config.Region) map[string]api.Price {
 	return all
 }
 
-func (c *ControlPlane) deleteLogs(ctx context.Context, ids []job.ID) {
-	if err := c.archive.Delete(ctx, ids); err != nil {
-		c.log.Warn("deleting archived logs", "jobs", len(ids), "error", err)
+// pruned removes what is kept of jobs beside their record.
+func (c *ControlPlane) pruned(deleted func([]job.ID)) func(context.Context, []job.ID) {
+	return func(ctx context.Context, ids []job.ID) {
+		if err := c.archive.Delete(ctx, ids); err != nil {
+			c.log.Warn("deleting archived logs", "jobs", len(ids), "error", err)
+		}
+		if deleted != nil {
+			deleted(ids)
+		}
 	}
 }
 
