@@ -103,11 +103,11 @@ func TestRemoteTellsWhatAnAgentDecidesOn(t *testing.T) {
 			t.Fatalf("%s: an error was swallowed: %v, %v, %v", test.problem.Type, syncErr, archiveErr, answerErr)
 		}
 		for _, kind := range []error{agent.ErrStaleSession, agent.ErrOtherCluster, agent.ErrGone} {
-			if got, want := errors.Is(syncErr, kind), kind == test.sync; got != want {
+			if got, want := errors.Is(syncErr, kind), errors.Is(test.sync, kind); got != want {
 				t.Errorf("%s: Sync is %q: %v, want %v", test.problem.Type, kind, got, want)
 			}
 			for _, err := range []error{archiveErr, answerErr} {
-				if got, want := errors.Is(err, kind), kind == test.other; got != want {
+				if got, want := errors.Is(err, kind), errors.Is(test.other, kind); got != want {
 					t.Errorf("%s: %v is %q: %v, want %v", test.problem.Type, err, kind, got, want)
 				}
 			}
