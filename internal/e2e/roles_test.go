@@ -34,18 +34,26 @@ func controlPlane(t *testing.T) *roles {
 		t.Fatal(err)
 	}
 	c.process = launch(t, dir, "server", "--dir", c.data(), "--listen", "127.0.0.1:0", "--config", c.config)
+	c.connect(c.data())
+	t.Cleanup((&system{dir: dir}).killSupervisors)
+	return c
+}
+
+// connect waits until the server listens, and makes a client for it with the
+// admin token in its data.
+func (c *roles) connect(data string, options ...client.Option) {
+	t := c.t
+	t.Helper()
 	c.addr = c.expect(`(http://127\.0\.0\.1:\d+)`)[1]
-	token, err := os.ReadFile(filepath.Join(c.data(), "admin.token"))
+	token, err := os.ReadFile(filepath.Join(data, "admin.token"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.client, err = client.New(c.addr, strings.TrimSpace(string(token)))
+	c.client, err = client.New(c.addr, strings.TrimSpace(string(token)), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.client.Close)
-	t.Cleanup((&system{dir: dir}).killSupervisors)
-	return c
 }
 
 func (c *roles) data() string { return filepath.Join(c.dir, "data") }

@@ -63,7 +63,12 @@ type process struct {
 // launch starts gco with its own configuration file.
 func launch(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(gco, args...), done: make(chan struct{}), lines: make(chan string, 1000)}
+	return launchCommand(t, dir, exec.Command(gco, args...))
+}
+
+func launchCommand(t *testing.T, dir string, command *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: command, done: make(chan struct{}), lines: make(chan string, 1000)}
 	p.cmd.Env = append(os.Environ(), "GCO_CONFIG="+filepath.Join(dir, "config.yaml"))
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	reader, writer, err := os.Pipe()
@@ -85,7 +90,7 @@ func launch(t *testing.T, dir string, args ...string) *process {
 		if t.Failed() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			t.Logf("gco %s printed:\n%s", strings.Join(args, " "), p.output.String())
+			t.Logf("%s printed:\n%s", command, p.output.String())
 		}
 	})
 	return p
