@@ -89,11 +89,14 @@ func (f *fixture) AwaitRunning(t *testing.T, id job.AttemptID, n int) {
 // eventually is for what the operating system gives no signal of.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(patience)
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-look.C:
+		case <-deadline:
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }

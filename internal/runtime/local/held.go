@@ -151,16 +151,33 @@ func (r *Runtime) bury(h *held) {
 	}
 	defer lock.Release()
 	for pause := 10 * time.Millisecond; !r.settled(h); pause = min(2*pause, time.Second) {
-		status, err := r.lastStatus(h)
-		if err == nil {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.observe(h, status)
+		if err = r.settle(h); err == nil {
 			return
 		}
 		// A full disk, most likely. What was lost must not stay running.
 		log.Error("settling an attempt; trying again", "error", err)
-		time.Sleep(pause)
+		r.rest(pause)
+	}
+}
+
+// settle gives an attempt without a supervisor its end; the attempt's lock
+// must be held.
+func (r *Runtime) settle(h *held) error {
+	status, err := r.lastStatus(h)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.observe(h, status)
+	return nil
+}
+
+// rest waits for that long, or until Close.
+func (r *Runtime) rest(pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-r.done:
 	}
 }
 
@@ -248,7 +265,7 @@ func (r *Runtime) killLeft(h *held, last attempt.Status) error {
 			}
 		}
 		// They are nobody's children, so nothing tells of their end.
-		time.Sleep(time.Millisecond)
+		r.rest(time.Millisecond)
 	}
 }
 

@@ -24,9 +24,6 @@ import (
 	"github.com/gco-project/gco/internal/runtime"
 )
 
-//go:fix inline
-func ptr[T any](value T) *T { return new(value) }
-
 func shell(name, script string) corev1.Container {
 	return corev1.Container{Name: name, Image: "busybox", Command: []string{"/bin/sh", "-c", script}}
 }
@@ -35,7 +32,7 @@ func shell(name, script string) corev1.Container {
 func jobWith(change func(j *batchv1.JobSpec, p *corev1.PodSpec)) runtime.Attempt {
 	var j batchv1.Job
 	j.APIVersion, j.Kind, j.Name = "batch/v1", "Job", "test"
-	j.Spec.BackoffLimit = ptr[int32](0)
+	j.Spec.BackoffLimit = new(int32(0))
 	p := &j.Spec.Template.Spec
 	p.RestartPolicy = corev1.RestartPolicyNever
 	change(&j.Spec, p)
@@ -153,7 +150,7 @@ func TestContainersOfOnePod(t *testing.T) {
 		p.Volumes = []corev1.Volume{{Name: "shared", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 		mount := []corev1.VolumeMount{{Name: "shared", MountPath: "/shared"}}
 		side := shell("side", `echo up >"$GCO_VOLUME_SHARED/side"; exec sleep 1000`)
-		side.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
+		side.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 		p.InitContainers = []corev1.Container{side, shell("init", `until [ -s "$GCO_VOLUME_SHARED/side" ]; do sleep 0.01; done; echo prepared | tee "$GCO_VOLUME_SHARED/init"`)}
 		p.Containers = []corev1.Container{shell("one", `cat "$GCO_VOLUME_SHARED/init"`), shell("two", "echo second; exit 3")}
 		for _, list := range [][]corev1.Container{p.InitContainers, p.Containers} {
@@ -190,8 +187,8 @@ func TestPodsOfOneJob(t *testing.T) {
 	options := testOptions(t)
 	r := openTest(t, options)
 	a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
-		j.CompletionMode = ptr(batchv1.IndexedCompletion)
-		j.Completions, j.Parallelism, j.BackoffLimit = ptr[int32](5), ptr[int32](2), ptr[int32](3)
+		j.CompletionMode = new(batchv1.IndexedCompletion)
+		j.Completions, j.Parallelism, j.BackoffLimit = new(int32(5)), new(int32(2)), new(int32(3))
 		// The pod of index 3 fails the first time.
 		p.Containers = []corev1.Container{shell("main", `echo "$JOB_COMPLETION_INDEX" >>"$GCO_CHECKPOINT/done"
 			[ "$JOB_COMPLETION_INDEX" != 3 ] || mkdir "$GCO_CHECKPOINT/tried" 2>/dev/null && [ "$JOB_COMPLETION_INDEX" = 3 ] && exit 1; exit 0`)}
@@ -274,7 +271,7 @@ func TestRejected(t *testing.T) {
 		{"working directory outside", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "../.." }, "leads out"},
 		{"working directory missing", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "/no/such/dir" }, "does not exist"},
 		{"suspended", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Suspend = new(true) }, "suspend"},
-		{"nothing to run", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Parallelism = ptr[int32](0) }, "parallelism"},
+		{"nothing to run", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Parallelism = new(int32(0)) }, "parallelism"},
 		{"restart always", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.RestartPolicy = corev1.RestartPolicyAlways }, "restartPolicy"},
 		{"twins", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = append(p.Containers, p.Containers[0]) }, "two containers"},
 		{"a name that is a path", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Name = "../../main" }, "can't name a file"},
@@ -529,9 +526,9 @@ func TestStopAtAnyMoment(t *testing.T) {
 	r := openTest(t, options)
 	for i := range 12 {
 		a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
-			j.BackoffLimit = ptr[int32](100)
+			j.BackoffLimit = new(int32(100))
 			side := shell("side", `trap "" TERM; while :; do sleep 0.01; done`)
-			side.RestartPolicy = ptr(corev1.ContainerRestartPolicyAlways)
+			side.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 			p.InitContainers = []corev1.Container{side, shell("init", "sleep 0.02")}
 			p.Containers = []corev1.Container{shell("main", "sleep 0.02; exit 1")}
 		})

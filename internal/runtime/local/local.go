@@ -109,6 +109,7 @@ type Runtime struct {
 	nodes  *nodes
 	lease  attempt.Lease
 	closed bool
+	done   chan struct{} // closed by Close
 	// updated is closed and replaced at each change of a phase.
 	updated chan struct{}
 }
@@ -123,7 +124,7 @@ func Open(options Options) (*Runtime, error) {
 	}
 	options = options.withDefaults()
 	r := &Runtime{
-		options: options, changed: make(chan struct{}, 1), updated: make(chan struct{}),
+		options: options, changed: make(chan struct{}, 1), updated: make(chan struct{}), done: make(chan struct{}),
 		held: map[job.AttemptID]*held{}, nodes: newNodes(options.Region, options.Nodes),
 	}
 	if err := r.open(); err != nil {
@@ -218,6 +219,7 @@ func (r *Runtime) Close() error {
 		return nil
 	}
 	r.closed = true
+	close(r.done)
 	return errors.Join(r.watch.close(), r.lock.Release())
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -15,7 +16,7 @@ import (
 // The demand is package manifest's: what placement counted on, nodes hold.
 func TestDemand(t *testing.T) {
 	a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
-		j.Parallelism, j.Completions = ptr[int32](2), ptr[int32](5)
+		j.Parallelism, j.Completions = new(int32(2)), new(int32(5))
 		p.NodeSelector = map[string]string{"disk": "fast"}
 		p.Containers = []corev1.Container{shell("main", "exit 0")}
 		p.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}
@@ -35,11 +36,11 @@ func FuzzCompile(f *testing.F) {
 	f.Add([]byte(`{"spec": 7}`))
 	f.Add([]byte(jobOf("exit 0", "1")))
 	whole := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
-		j.Completions, j.Parallelism, j.CompletionMode = ptr[int32](3), ptr[int32](2), ptr(batchv1.IndexedCompletion)
+		j.Completions, j.Parallelism, j.CompletionMode = new(int32(3)), new(int32(2)), new(batchv1.IndexedCompletion)
 		j.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
 			Action: batchv1.PodFailurePolicyActionFailJob, OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{Operator: "In", Values: []int32{42}},
 		}}}
-		p.TerminationGracePeriodSeconds = ptr[int64](1 << 62)
+		p.TerminationGracePeriodSeconds = new(int64(1 << 62))
 		p.Containers = []corev1.Container{shell("main", "exit 0")}
 		p.Containers[0].Env = []corev1.EnvVar{
 			{Name: "A", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['x']"}}},
@@ -51,7 +52,7 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, manifest []byte) {
 		plan, pod, err := compile(runtime.Attempt{ID: newID(), Name: "test", Namespace: "default", Manifest: manifest}, options)
 		if err != nil {
-			if rejected, ok := err.(*runtime.Rejected); !ok || rejected.Message == "" || rejected.Capacity != nil {
+			if rejected, ok := errors.AsType[*runtime.Rejected](err); !ok || rejected.Message == "" || rejected.Capacity != nil {
 				t.Errorf("%v, want a rejection that says why", err)
 			}
 			return

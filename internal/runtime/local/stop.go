@@ -90,7 +90,7 @@ func removeAll(path string) error {
 	}
 	_ = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
 		if entry != nil && entry.IsDir() {
-			_ = os.Chmod(path, 0o700)
+			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory, about to be removed
 		}
 		return nil
 	})

@@ -51,8 +51,8 @@ type Fixture interface {
 	FencesAlone() bool
 }
 
-// Run runs the suite. make returns an empty cluster each time.
-func Run(t *testing.T, make func(t *testing.T) Fixture) {
+// Run runs the suite. empty returns an empty cluster each time.
+func Run(t *testing.T, empty func(t *testing.T) Fixture) {
 	for _, test := range []struct {
 		name string
 		run  func(*suite)
@@ -88,7 +88,7 @@ func Run(t *testing.T, make func(t *testing.T) Fixture) {
 		{"Events", (*suite).events},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &suite{T: t, fixture: make(t)}
+			s := &suite{T: t, fixture: empty(t)}
 			s.open()
 			test.run(s)
 		})

@@ -51,7 +51,7 @@ func TestNames(t *testing.T) {
 	if got, err := ParseName(Name(id)); err != nil || got != id {
 		t.Errorf("%v (%v), want %v", got, err, id)
 	}
-	for _, bad := range []string{"", ".", "x.1", string(id.Job), string(id.Job) + ".x", string(id.Job) + ".-1", string(id.Job) + ".01", "../" + Name(id)} {
+	for _, bad := range []string{"", ".", "x.1", id.Job, id.Job + ".x", id.Job + ".-1", id.Job + ".01", "../" + Name(id)} {
 		if got, err := ParseName(bad); err == nil {
 			t.Errorf("%q is taken for %v", bad, got)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
@@ -35,7 +36,7 @@ func AppendEvent(dir Dir, event Event) error {
 		return fmt.Errorf("writing an event: %w", err)
 	}
 	defer file.Close()
-	size, err := file.Seek(0, os.SEEK_END)
+	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil || size > maxEventFile {
 		return err
 	}

@@ -26,7 +26,7 @@ const lockPause = 20 * time.Millisecond
 // counts: a child that a killed agent was just starting has the agent's files
 // until it executes its own program.
 func LockWithin(path string, wait time.Duration) (*Lock, error) {
-	for end := time.Now().Add(wait); ; time.Sleep(lockPause) {
+	for end := time.Now().Add(wait); ; <-time.After(lockPause) {
 		l, err := TryLock(path)
 		if !errors.Is(err, ErrLocked) || time.Now().After(end) {
 			return l, err

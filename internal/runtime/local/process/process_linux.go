@@ -175,7 +175,8 @@ func Attributes() *syscall.SysProcAttr {
 func Reap(beforehand func(pid int)) (exit Exit, ended, childless bool, err error) {
 	for {
 		var seen siginfo
-		err := unix.Waitid(unix.P_ALL, 0, (*unix.Siginfo)(unsafe.Pointer(&seen)), unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		into := (*unix.Siginfo)(unsafe.Pointer(&seen)) //nolint:gosec // the same 128 bytes, with the field that unix hides
+		err := unix.Waitid(unix.P_ALL, 0, into, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -191,7 +192,7 @@ func Reap(beforehand func(pid int)) (exit Exit, ended, childless bool, err error
 	}
 }
 
-func wait(pid int) (Exit, bool, bool, error) {
+func wait(pid int) (exit Exit, ended, childless bool, err error) {
 	for {
 		var status syscall.WaitStatus
 		_, err := syscall.Wait4(pid, &status, 0, nil)

@@ -52,8 +52,7 @@ func TestSignalIsForOneProcessOnly(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer command.Wait()
-	defer command.Process.Kill()
+	t.Cleanup(func() { _ = command.Process.Kill() })
 	entry, err := Look(command.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

@@ -23,13 +23,13 @@ import (
 // and last, is the attempt's directory.
 const Command = "supervise"
 
-func init() {
+func init() { //nolint:gochecknoinits // what this package is for
 	if len(os.Args) != 3 || os.Args[1] != Command || strings.HasPrefix(os.Args[2], "-") {
 		return
 	}
 	if err := supervise.Run(context.Background(), os.Args[2]); err != nil {
 		fmt.Fprintf(os.Stderr, "%s %s: %v\n", os.Args[0], Command, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // there is no main to return to
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:forbidigo // there is no main to return to
 }

@@ -135,9 +135,6 @@ func (w *world) advance(to time.Time) {
 	}
 }
 
-//go:fix inline
-func one(n int) *int { return new(n) }
-
 func podOf(names ...string) attempt.Pod {
 	pod := attempt.Pod{Grace: 5 * time.Second}
 	for _, name := range names {
@@ -350,7 +347,7 @@ func TestStopAtEveryMoment(t *testing.T) {
 // Many pods keep little.
 func TestManyCompletions(t *testing.T) {
 	const pods = 2000
-	w := newWorld(t, attempt.Plan{Completions: one(pods), Parallelism: 10, Pod: podOf("main")}, map[string][]run{"main": {{takes: time.Second}}})
+	w := newWorld(t, attempt.Plan{Completions: new(pods), Parallelism: 10, Pod: podOf("main")}, map[string][]run{"main": {{takes: time.Second}}})
 	got, over := w.play(time.Hour)
 	if !over || got.phase != attempt.Succeeded || w.started["main"] != pods || w.most != 10 {
 		t.Errorf("over %v, %+v after %d pods, %d at once", over, got, w.started["main"], w.most)

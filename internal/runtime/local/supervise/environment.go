@@ -42,7 +42,7 @@ func (s *supervisor) environment(p *pod, c *container) environment {
 
 func (s *supervisor) fixed(p *pod, c *container, home string, slot attempt.Slot) map[string]string {
 	fixed := map[string]string{
-		"GCO_JOB_ID":     string(s.record.ID.Job),
+		"GCO_JOB_ID":     s.record.ID.Job,
 		"GCO_JOB_NAME":   s.record.Name,
 		"GCO_ATTEMPT":    strconv.Itoa(s.record.ID.Attempt),
 		"GCO_REGION":     s.record.Region,
