@@ -187,12 +187,13 @@ type call struct {
 	timeout time.Duration
 }
 
-func jsonCall(method, path string, body any) (call, error) {
+// jsonCall is a POST of a document.
+func jsonCall(path string, body any) (call, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return call{}, fmt.Errorf("writing the request as JSON: %w", err)
 	}
-	return call{method: method, path: path, body: text, contentType: "application/json"}, nil
+	return call{method: http.MethodPost, path: path, body: text, contentType: "application/json"}, nil
 }
 
 // get reads one JSON document.
@@ -206,7 +207,7 @@ func (c *Client) post(ctx context.Context, path string, body, into any) error {
 	what := call{method: http.MethodPost, path: path}
 	if body != nil {
 		var err error
-		if what, err = jsonCall(http.MethodPost, path, body); err != nil {
+		if what, err = jsonCall(path, body); err != nil {
 			return err
 		}
 	}

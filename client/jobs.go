@@ -17,7 +17,7 @@ const root = "/api/v1"
 // sent; with an empty key a lost answer is not repeated. replayed says that
 // the job was there already.
 func (c *Client) Submit(ctx context.Context, submission api.Submission, key string) (job api.Job, replayed bool, err error) {
-	what, err := jsonCall(http.MethodPost, root+"/jobs", submission)
+	what, err := jsonCall(root+"/jobs", submission)
 	if err != nil {
 		return api.Job{}, false, err
 	}
@@ -49,7 +49,7 @@ func (c *Client) submit(ctx context.Context, what call, key string) (api.Job, bo
 // SubmitBatch submits up to 1,000 jobs, each by itself; see each item's
 // status. It is repeated only if every item has a key.
 func (c *Client) SubmitBatch(ctx context.Context, items []api.BatchItem) (api.BatchResult, error) {
-	what, err := jsonCall(http.MethodPost, root+"/jobs:batch", api.Batch{Items: items})
+	what, err := jsonCall(root+"/jobs:batch", api.Batch{Items: items})
 	if err != nil {
 		return api.BatchResult{}, err
 	}

@@ -51,7 +51,7 @@ func (c *Client) setSchedulable(ctx context.Context, name, verb string) (api.Reg
 // sequence: bound it with a deadline where time runs out, and count trust
 // from before the call.
 func (c *Client) Sync(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
-	what, err := jsonCall(http.MethodPost, regionPath(region)+"/sync", request)
+	what, err := jsonCall(regionPath(region)+"/sync", request)
 	if err != nil {
 		return api.SyncResponse{}, err
 	}

@@ -32,7 +32,7 @@ func (s *Server) writePages() error {
 		return fmt.Errorf("writing the OpenAPI document: %w", err)
 	}
 	page, err := template.New("docs").Funcs(template.FuncMap{
-		"type": typeText, "statuses": statuses, "fields": fields, "lower": strings.ToLower, "join": strings.Join,
+		"typeOf": typeOf, "statuses": statuses, "fields": fields, "join": strings.Join,
 	}).Parse(docsHTML)
 	if err != nil {
 		return fmt.Errorf("reading the documentation page: %w", err)
@@ -122,35 +122,39 @@ func (s *Server) docsContent() docsContent {
 	return content
 }
 
-// typeText writes a schema in a few words, with a link to what it names.
-func typeText(schema *huma.Schema) template.HTML {
-	escape := template.HTMLEscapeString
+// docsType is a schema in a few words, before the name of another schema, if
+// it has one.
+type docsType struct{ Text, Ref string }
+
+func typeOf(schema *huma.Schema) docsType {
 	switch {
 	case schema == nil:
-		return "any"
+		return docsType{Text: "any"}
 	case schema.Ref != "":
-		name := escape(schema.Ref[strings.LastIndexByte(schema.Ref, '/')+1:])
-		return template.HTML(`<a href="#` + name + `">` + name + `</a>`)
+		return docsType{Ref: schema.Ref[strings.LastIndexByte(schema.Ref, '/')+1:]}
 	case schema.Type == huma.TypeArray:
-		return "list of " + typeText(schema.Items)
+		return typeOf(schema.Items).after("list of")
 	case schema.Type == huma.TypeObject:
 		if values, ok := schema.AdditionalProperties.(*huma.Schema); ok {
-			return "map to " + typeText(values)
+			return typeOf(values).after("map to")
 		}
-		return "object"
+		return docsType{Text: "object"}
 	case len(schema.Enum) > 0:
 		words := make([]string, len(schema.Enum))
 		for i, word := range schema.Enum {
-			words[i] = escape(fmt.Sprint(word))
+			words[i] = fmt.Sprint(word)
 		}
-		return template.HTML(strings.Join(words, " | "))
+		return docsType{Text: strings.Join(words, " | ")}
 	case schema.Format == "date-time":
-		return "time"
-	case schema.Type == "":
-		return "any"
+		return docsType{Text: "time"}
 	default:
-		return template.HTML(escape(schema.Type))
+		return docsType{Text: cmp.Or(schema.Type, "any")}
 	}
+}
+
+func (t docsType) after(words string) docsType {
+	t.Text = strings.TrimSpace(words + " " + t.Text)
+	return t
 }
 
 type docsStatus struct {

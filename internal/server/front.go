@@ -1,11 +1,11 @@
 package server
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -63,11 +63,9 @@ func requestID(r *http.Request) string {
 	if id != "" && len(id) <= 128 && printable(id) {
 		return id
 	}
+	// rand.Read never fails.
 	var random [8]byte
-	n := rand.Uint64()
-	for i := range random {
-		random[i] = byte(n >> (8 * i))
-	}
+	_, _ = rand.Read(random[:])
 	return hex.EncodeToString(random[:])
 }
 

@@ -41,7 +41,7 @@ func TestPathsAndMethodsThatAreNot(t *testing.T) {
 			}
 		}
 	}
-	if response, text := s.raw(http.MethodHead, "/api/v1/jobs", nil, ""); response.StatusCode != 200 || text != "" {
+	if response, text := s.raw(http.MethodHead, "/api/v1/jobs", nil, ""); response.StatusCode != http.StatusOK || text != "" {
 		t.Errorf("HEAD: %s", response.Status)
 	}
 }
@@ -88,7 +88,7 @@ func (wrongStore) History(context.Context, job.ID) ([]job.Transition, error) {
 }
 
 func TestUnknownErrorsKeepTheirTextToTheLog(t *testing.T) {
-	s := start(t, func(o *setUp) { o.wrapStore = func(real store.Store) store.Store { return wrongStore{real} } })
+	s := start(t, func(o *setUp) { o.wrapStore = func(db store.Store) store.Store { return wrongStore{db} } })
 	j := s.submit()
 	_, err := s.admin.Job(t.Context(), j.ID)
 	if !client.Is(err, api.ProblemInternal) || strings.Contains(err.Error(), "secret") {
@@ -115,7 +115,7 @@ func TestMalformedSubmissions(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if path == "/api/v1/jobs:batch" && response.StatusCode == 200 {
+				if path == "/api/v1/jobs:batch" && response.StatusCode == http.StatusOK {
 					refuseAll(t, text, body)
 				} else if response.StatusCode < 400 || response.StatusCode >= 500 {
 					t.Errorf("%s for %s: %.200s -> %.200s", response.Status, contentType, body, text)
@@ -205,7 +205,7 @@ func (s *system) send(path, contentType, body string) (*http.Response, string, e
 func TestDocumentationPageLoadsNothing(t *testing.T) {
 	s := start(t)
 	response, page := s.raw(get, "/docs", nil, "")
-	if response.StatusCode != 200 || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+	if response.StatusCode != http.StatusOK || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
 		t.Fatal(response.Status)
 	}
 	for _, outside := range []string{"<script", "<link", "<img", "src=", "@import", "url("} {

@@ -116,7 +116,8 @@ func (c *call) liveLogs(j job.Job, request api.Request) error {
 	c.w.WriteHeader(http.StatusOK)
 	_ = controller.Flush()
 	// A client that leaves does not make a silent agent's answer end.
-	defer context.AfterFunc(c.r.Context(), func() { answer.Close() })()
+	closed := context.AfterFunc(c.r.Context(), func() { answer.Close() })
+	defer closed()
 	_, err = io.Copy(&patientWriter{c: c, controller: controller, flush: true}, answer)
 	return err
 }
@@ -173,7 +174,8 @@ func askList[T any](c *call, j job.Job, kind string) ([]T, error) {
 		return nil, err
 	}
 	defer answer.Close()
-	defer context.AfterFunc(ctx, func() { answer.Close() })()
+	closed := context.AfterFunc(ctx, func() { answer.Close() })
+	defer closed()
 	text, err := io.ReadAll(io.LimitReader(answer, maxRegionAnswer))
 	list := []T{}
 	if err == nil {

@@ -95,8 +95,8 @@ type blindStore struct{ store.Store }
 func (blindStore) Counts(context.Context) ([]store.Count, error) { return nil, errors.New("blind") }
 
 func TestScrapeSurvivesTheStore(t *testing.T) {
-	s := start(t, func(o *setUp) { o.wrapStore = func(real store.Store) store.Store { return blindStore{real} } })
-	if response, text := s.raw(get, "/metrics", nil, ""); response.StatusCode != 200 || !strings.Contains(text, "gco_store_up 0\n") {
+	s := start(t, func(o *setUp) { o.wrapStore = func(db store.Store) store.Store { return blindStore{db} } })
+	if response, text := s.raw(get, "/metrics", nil, ""); response.StatusCode != http.StatusOK || !strings.Contains(text, "gco_store_up 0\n") {
 		t.Errorf("%s: %s", response.Status, text)
 	}
 }
@@ -113,7 +113,7 @@ func TestMetricsMayNeedAToken(t *testing.T) {
 
 func TestHealthSaysWhatWorks(t *testing.T) {
 	broken := &switches{}
-	s := start(t, func(o *setUp) { o.wrapStore = func(real store.Store) store.Store { return brokenStore{real, broken} } })
+	s := start(t, func(o *setUp) { o.wrapStore = func(db store.Store) store.Store { return brokenStore{db, broken} } })
 	status := func(name string) string {
 		health, err := s.admin.Health(t.Context())
 		if err != nil {

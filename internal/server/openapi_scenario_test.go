@@ -172,8 +172,8 @@ func playScenario(t *testing.T, record *recorder) {
 	broken := &switches{}
 	s := start(t, func(o *setUp) {
 		o.transport, o.wait, o.waiting = record, 2*time.Second, 4
-		o.wrapStore = func(real store.Store) store.Store { return brokenStore{real, broken} }
-		o.wrapQueue = func(real Queue) Queue { return brokenQueue{real, broken} }
+		o.wrapStore = func(db store.Store) store.Store { return brokenStore{db, broken} }
+		o.wrapQueue = func(q Queue) Queue { return brokenQueue{q, broken} }
 		o.prices = placement.Prices{"cpu": {OnDemand: 0.04, Spot: &spot}, "memory": {OnDemand: 0.01, Spot: &spot}}
 		o.Prices = func(string) map[string]api.Price {
 			return map[string]api.Price{"cpu": {OnDemand: 0.04, Spot: &spot}}
@@ -627,7 +627,7 @@ func (sc *scenario) sendHalf(method, path, token string) {
 	defer conn.Close()
 	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf", method, path, token)
 	sc.must(conn.(*net.TCPConn).CloseWrite())
-	request, err := http.NewRequest(method, sc.url+path, nil)
+	request, err := http.NewRequestWithContext(sc.t.Context(), method, sc.url+path, nil)
 	sc.must(err)
 	response, err := http.ReadResponse(bufio.NewReader(conn), request)
 	sc.must(err)

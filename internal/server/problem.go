@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -28,7 +29,7 @@ type problem struct {
 func (p *problem) Error() string { return p.Title + ": " + p.Detail }
 func (p *problem) Unwrap() error { return p.cause }
 
-// with adds a header to the answer.
+// with returns the problem with one more header in its answer.
 func (p *problem) with(name, value string) *problem {
 	if p.header == nil {
 		p.header = http.Header{}
@@ -135,7 +136,7 @@ func problemOf(err error) *problem {
 			p := newProblem(row.kind, "%s", row.detail)
 			p.cause = err
 			if p.Status == http.StatusServiceUnavailable {
-				p.with("Retry-After", "1")
+				return p.with("Retry-After", "1")
 			}
 			return p
 		}
@@ -162,9 +163,7 @@ func (p *problem) write(w http.ResponseWriter) {
 		panic("server: a problem that JSON cannot hold: " + err.Error())
 	}
 	header := w.Header()
-	for name, values := range p.header {
-		header[name] = values
-	}
+	maps.Copy(header, p.header)
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	header.Set("Cache-Control", "no-store")

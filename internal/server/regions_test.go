@@ -147,7 +147,9 @@ func TestLongPollEndsWithTheServer(t *testing.T) {
 // eventually waits for what no signal tells.
 func eventually(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(10 * time.Second); !done(); <-again.C {
 		if time.Now().After(end) {
 			t.Fatal("it did not happen within 10 s")
 		}

@@ -77,8 +77,7 @@ func shapeOfType(t reflect.Type) *shape {
 }
 
 func (of *shape) addFields(t reflect.Type) {
-	for i := range t.NumField() {
-		field := t.Field(i)
+	for field := range t.Fields() {
 		tag := field.Tag.Get("json")
 		if field.Anonymous && tag == "" {
 			of.addFields(field.Type)

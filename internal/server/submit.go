@@ -65,11 +65,12 @@ func (c *call) submitAll(submissions []queue.Submission) []queue.Submitted {
 	}
 	results := c.queue.Submit(c.r.Context(), submissions)
 	for _, result := range results {
-		if result.Err != nil {
+		switch {
+		case result.Err != nil:
 			c.metrics.refused.Inc()
-		} else if result.Created {
+		case result.Created:
 			c.metrics.submitted.Inc()
-		} else {
+		default:
 			c.metrics.replayed.Inc()
 		}
 	}

@@ -25,27 +25,20 @@ type Certificates struct {
 
 	mu        sync.Mutex
 	current   *tls.Certificate
-	seen      [2]fileMark
+	seen      pairText
 	checkedAt time.Time
 }
 
-// fileMark changes whenever a file is replaced or written.
-type fileMark struct {
-	changed time.Time
-	size    int64
-}
+// pairText is what the files held. Their times would not do: two changes
+// within one tick of the file system's clock look like one.
+type pairText struct{ cert, key string }
 
 // LoadCertificates reads the pair of files, in PEM.
 func LoadCertificates(certFile, keyFile string, log *slog.Logger) (*Certificates, error) {
 	c := &Certificates{certFile: certFile, keyFile: keyFile, log: log, clock: clock.RealClock{}}
-	marks, err := c.marks()
-	if err != nil {
+	if err := c.refresh(); err != nil {
 		return nil, fmt.Errorf("reading the TLS certificate: %w", err)
 	}
-	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("reading the TLS certificate: %w", err)
-	}
-	c.seen, c.checkedAt = marks, c.clock.Now()
 	return c, nil
 }
 
@@ -62,42 +55,43 @@ func (c *Certificates) Config() *tls.Config {
 func (c *Certificates) certificate() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.clock.Now()
-	if now.Sub(c.checkedAt) < recheck {
+	if c.clock.Since(c.checkedAt) < recheck {
 		return c.current
 	}
-	c.checkedAt = now
-	marks, err := c.marks()
-	if err == nil && marks == c.seen {
-		return c.current
-	}
-	// A pair is replaced in two steps; between them it does not match, and
-	// the change of the second file brings us here again.
-	c.seen = marks
-	if err = errors.Join(err, c.load()); err != nil {
+	if err := c.refresh(); err != nil {
 		c.log.Error("the new TLS certificate cannot be used; the old one stays", "cert", c.certFile, "key", c.keyFile, "error", err)
-	} else {
-		c.log.Info("TLS certificate read again", "cert", c.certFile)
 	}
 	return c.current
 }
 
-func (c *Certificates) marks() (marks [2]fileMark, err error) {
-	for i, name := range []string{c.certFile, c.keyFile} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return marks, err
-		}
-		marks[i] = fileMark{info.ModTime(), info.Size()}
+// refresh takes the pair if it has changed. The error is about a change, and
+// so comes once for each: a pair is replaced in two steps, and does not match
+// between them.
+func (c *Certificates) refresh() error {
+	c.checkedAt = c.clock.Now()
+	text, err := c.read()
+	first := c.current == nil
+	if text == c.seen && !first {
+		return nil
 	}
-	return marks, nil
-}
-
-func (c *Certificates) load() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	c.seen = text
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair([]byte(text.cert), []byte(text.key))
 	if err != nil {
 		return err
 	}
 	c.current = &pair
+	if !first {
+		c.log.Info("TLS certificate read again", "cert", c.certFile)
+	}
 	return nil
+}
+
+// read returns what can be read, and why not all of it can.
+func (c *Certificates) read() (pairText, error) {
+	cert, certErr := os.ReadFile(c.certFile)
+	key, keyErr := os.ReadFile(c.keyFile)
+	return pairText{string(cert), string(key)}, errors.Join(certErr, keyErr)
 }

@@ -75,12 +75,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	shown := func() string {
 		t.Helper()
 		clock.Step(recheck)
-		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+		dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	if got := shown(); got != "first" {
 		t.Fatalf("shown %s", got)
@@ -131,6 +132,9 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 	if _, err := LoadCertificates(certFile, filepath.Join(dir, "none"), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a missing key was no error at the start")
+	}
+	if _, err := LoadCertificates(filepath.Join(dir, "none"), filepath.Join(dir, "none"), slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a missing pair was no error at the start")
 	}
 }
 
