@@ -116,17 +116,21 @@ func (b *bare) do(run func(*sql.Tx) error) error {
 
 func (b *bare) fill(ctx context.Context, from, rows int) error {
 	const batch = 1000
+	first := from
 	payload := strings.Repeat("p", payloadBytes)
 	for ; rows > 0; rows -= batch {
 		err := b.do(func(tx *sql.Tx) error {
-			insert, err := tx.PrepareContext(ctx, `INSERT INTO jobs VALUES (?, ?, ?, 0, 'placed', 2, 0, 0, ?)`)
+			insert, err := tx.PrepareContext(ctx, `INSERT INTO jobs VALUES (?, ?, ?, 0, ?, 2, 0, 0, ?)`)
 			if err != nil {
 				return err
 			}
 			defer insert.Close()
 			for i := range min(rows, batch) {
-				n := from + i
-				if _, err := insert.ExecContext(ctx, n, fmt.Sprintf("%036d", n), regionName(n%agents), payload); err != nil {
+				n, state := from+i, "placed"
+				if first+mostPlaced <= n {
+					state = "queued"
+				}
+				if _, err := insert.ExecContext(ctx, n, fmt.Sprintf("%036d", n), regionName(n%agents), state, payload); err != nil {
 					return err
 				}
 			}

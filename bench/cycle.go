@@ -16,6 +16,10 @@ const (
 	// agents drive as many regions; each claims so many jobs at a time.
 	agents     = 8
 	claimBatch = 100
+	// mostPlaced is how many of the waiting jobs are promised to a region, at
+	// most; the others are queued. More is not to be had: what is placed fits
+	// into what regions have free.
+	mostPlaced = 100_000
 )
 
 // cycles measures (b): jobs claimed and finished while others wait. A cycle
@@ -86,7 +90,7 @@ func (b *bench) cycleStore(ctx context.Context, depth int) (float64, error) {
 			}
 		}
 		first = false
-		return c.place(ctx, jobs)
+		return c.place(ctx, min(jobs, mostPlaced))
 	})
 	return rate, errors.Join(err, s.Close())
 }
@@ -108,7 +112,7 @@ func (c *cycling) open(ctx context.Context) error {
 }
 
 // cycled measures so many cycles at a depth of waiting jobs, as the median of
-// some shares of them: in rounds of at most half the depth, after each of which
+// some shares of them: in rounds of at most half of what is placed, after each of which
 // load puts back what it has taken, outside of the measured time.
 func (b *bench) cycled(ctx context.Context, depth int, cycle func(ctx context.Context, agent int) (int, error), load func(ctx context.Context, jobs int) error) (float64, error) {
 	missing := depth
@@ -120,7 +124,7 @@ func (b *bench) cycled(ctx context.Context, depth int, cycle func(ctx context.Co
 				return 0, fmt.Errorf("loading: %w", err)
 			}
 			start := time.Now()
-			n, err := oneRound(ctx, min(max(share-done, agents*claimBatch), max(depth/2, agents*claimBatch)), cycle)
+			n, err := oneRound(ctx, min(max(share-done, agents*claimBatch), max(min(depth, mostPlaced)/2, agents*claimBatch)), cycle)
 			if err != nil {
 				return 0, err
 			}
