@@ -225,7 +225,7 @@ func (c *Client) do(ctx context.Context, what call, into any) (*http.Response, e
 		}
 		tryCtx, cancel := ctx, context.CancelFunc(func() {})
 		if limit > 0 {
-			tryCtx, cancel = context.WithTimeout(ctx, limit)
+			tryCtx, cancel = context.WithTimeoutCause(ctx, limit, errTooSlow)
 		}
 		defer cancel()
 		response, err := c.open(tryCtx, what)
@@ -234,7 +234,7 @@ func (c *Client) do(ctx context.Context, what call, into any) (*http.Response, e
 		}
 		defer response.Body.Close()
 		answer = response
-		return decode(ctx, what, response, into)
+		return decode(tryCtx, what, response, into)
 	})
 	return answer, err
 }
@@ -297,10 +297,15 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 	return request, nil
 }
 
+// errTooSlow ends one attempt, and not the call.
+var errTooSlow = errors.New("no answer in time")
+
 // unreachable keeps the caller's own cancellation apart from a server that
 // does not answer.
 func unreachable(ctx context.Context, what call, err error) error {
-	if ctx.Err() != nil {
+	if cause := context.Cause(ctx); errors.Is(cause, errTooSlow) {
+		err = cause
+	} else if cause != nil {
 		return fmt.Errorf("%s %s: %w", what.method, what.path, context.Cause(ctx))
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {

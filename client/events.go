@@ -117,9 +117,11 @@ func (e *Events) connect() error {
 	if at := response.Header.Get("Gco-Cursor"); e.filter.After == "" && at != "" {
 		e.filter.After = at
 	}
-	e.body, e.lines = response.Body, bufio.NewReader(response.Body)
+	e.body, e.lines = response.Body, newLines(response.Body)
 	return nil
 }
+
+func newLines(from io.Reader) *bufio.Reader { return bufio.NewReader(from) }
 
 // reconnect tries until a connection stands, or the server says no.
 func (e *Events) reconnect(err error) error {
