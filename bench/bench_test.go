@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +79,43 @@ func TestTheSummarySaysWhatDoesNotHold(t *testing.T) {
 	r.atMost(3, 2, "too much", "")
 	if r.summary() || !strings.Contains(out.String(), "(x) too much: 3.00, must be at most 2.00: DOES NOT HOLD") {
 		t.Errorf("a broken promise is not reported:\n%s", out.String())
+	}
+}
+
+func TestFiguresReplaceThoseInADocument(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc.md")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReport(io.Discard)
+	r.begin("x", "Something")
+	r.add(12, "jobs/s", "speed")
+	r.atLeast(3, 4, "enough", "3 to 1")
+	write("before\n" + documentBegin + "\nstale line\n" + documentEnd + "\nafter\n")
+	if err := r.document(path, true); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before\n", "\nafter\n", "| x | speed | 12.0 jobs/s |", "| x | enough | 3.00 | at least 4.00 | **no** | 3 to 1 |"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the document lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "stale line") {
+		t.Error("the old figures are still there")
+	}
+	if err := r.document(path, false); err == nil {
+		t.Error("a part of the figures is written")
+	}
+	write("nothing")
+	if err := r.document(path, true); err == nil {
+		t.Error("a document without marks is written")
 	}
 }
 

@@ -7,6 +7,7 @@
 //	go run ./bench                  everything, about 20 minutes
 //	go run ./bench -only a,c        the durable submit and the latency
 //	go run ./bench -quick           a short look, with fewer jobs waiting
+//	go run ./bench -doc docs/benchmarks.md    everything, kept in the document
 package main
 
 import (
@@ -61,6 +62,7 @@ func run(ctx context.Context, args []string) int {
 	dir := flags.String("dir", os.TempDir(), "folder on the disk to measure; everything in it is temporary")
 	profile := flags.String("profile", "", "file that receives a processor profile of this process")
 	output := flags.String("json", "", "file that receives all figures as JSON")
+	doc := flags.String("doc", "", "Markdown file that receives the figures of a run of all parts, between its marks")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -78,6 +80,9 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		err = b.runAll(ctx, selected)
 		stop()
+	}
+	if err == nil {
+		err = b.report.document(*doc, len(selected) == len(parts) && !*quick)
 	}
 	err = errors.Join(err, b.report.write(*output), b.close())
 	if err != nil {
