@@ -85,6 +85,17 @@ const (
 	maxPause   = 5 * time.Second
 )
 
+// For how long an attempt is left alone after something was tried on it: an
+// Apply or a Stop, and the shipping of its logs.
+const (
+	retryPause   = time.Second
+	archivePause = 10 * time.Second
+)
+
+// maxFinishing bounds how many attempts have their logs shipped at the same
+// time.
+const maxFinishing = 32
+
 // Agent drives one region.
 type Agent struct {
 	Options
@@ -101,6 +112,8 @@ type Agent struct {
 	busy      map[job.AttemptID]bool
 	closing   map[job.AttemptID]bool
 	answering map[string]bool
+	// finishing has a place for each attempt whose logs may be shipped now.
+	finishing chan struct{}
 }
 
 // session is what an agent knows for as long as its session lasts.
@@ -123,19 +136,36 @@ type session struct {
 	// told holds every attempt that it may know of, answered or not.
 	reported map[job.AttemptID]runtime.Phase
 	told     map[job.AttemptID]bool
-	// stopping attempts have been told to stop.
-	stopping map[job.AttemptID]bool
+	// condemned attempts are to be stopped, and the runtime has not taken that
+	// in yet; stopping ones have been told.
+	condemned map[job.AttemptID]bool
+	stopping  map[job.AttemptID]bool
+	// resting attempts are left alone for a while: something was tried on them
+	// just now.
+	resting map[job.AttemptID]rest
+	// settled says that something which the last request called known is not
+	// under way any more.
+	settled bool
 	// unheld are final observations of attempts that the runtime does not
 	// hold: rejected ones, and stopped ones that never came.
 	unheld map[job.AttemptID]api.Observation
 }
 
+// rest is until when an attempt is left alone, and whether because something
+// failed.
+type rest struct {
+	until  time.Time
+	failed bool
+}
+
 func newSession() session {
 	return session{
-		reported: map[job.AttemptID]runtime.Phase{},
-		told:     map[job.AttemptID]bool{},
-		stopping: map[job.AttemptID]bool{},
-		unheld:   map[job.AttemptID]api.Observation{},
+		reported:  map[job.AttemptID]runtime.Phase{},
+		told:      map[job.AttemptID]bool{},
+		condemned: map[job.AttemptID]bool{},
+		stopping:  map[job.AttemptID]bool{},
+		resting:   map[job.AttemptID]rest{},
+		unheld:    map[job.AttemptID]api.Observation{},
 	}
 }
 
@@ -161,6 +191,7 @@ func New(options Options) *Agent {
 		Options: o, background: context.Background(), session: newSession(),
 		changed: make(chan struct{}, 1),
 		busy:    map[job.AttemptID]bool{}, closing: map[job.AttemptID]bool{}, answering: map[string]bool{},
+		finishing: make(chan struct{}, maxFinishing),
 	}
 }
 
@@ -217,8 +248,11 @@ func (a *Agent) syncOnce(ctx context.Context) error {
 func (a *Agent) callTimeout() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.LongPoll + max(a.trust/10, time.Second)
+	return a.LongPoll + a.grace()
 }
+
+// grace is a small part of the trust.
+func (a *Agent) grace() time.Duration { return max(a.trust/10, time.Second) }
 
 // cancelOnNews ends a call as soon as there is something to report that it
 // did not carry.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,12 +28,17 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	if a.id == "" {
 		return request, nil
 	}
+	a.endRests()
 	a.sequence++
 	request.Session, request.Epoch, request.Sequence = a.id, a.epoch, a.sequence
 	if listErr != nil || capacityErr != nil {
 		a.Log.Warn("the cluster does not answer", "region", a.Region, "list", listErr, "capacity", capacityErr)
 		request.Unreachable = true
-		request.WaitSeconds = a.LongPoll.Seconds()
+		request.Known = a.known()
+		request.WaitSeconds = a.patience().Seconds()
+		// Meanwhile the control plane may give away what runs here, so it
+		// hears of all of it again.
+		clear(a.reported)
 		return request, nil
 	}
 	if !sameCapacity(a.capacity, snapshot) {
@@ -51,11 +57,12 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	if request.Capacity == nil && request.Inventory == nil && len(request.Observations) == 0 {
 		// Only a call that says nothing may be held back, and so only such a
 		// call is ever given up for the sake of news.
-		request.WaitSeconds = a.LongPoll.Seconds()
+		request.WaitSeconds = a.patience().Seconds()
 	}
-	request.Known = a.known(held)
+	a.forgetEnded(held)
+	request.Known = a.known()
 	if a.inventoried {
-		request.MaxStart = max(0, a.MaxStart-len(a.busy))
+		request.MaxStart = max(0, a.MaxStart-len(a.busy)-a.failing())
 	}
 	return request, nil
 }
@@ -73,7 +80,7 @@ func (a *Agent) hasNews(ctx context.Context) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.noticeVanished(held, synced)
-	return a.id != "" && (len(a.news(held)) > 0 || !sameCapacity(a.capacity, snapshot) || !a.inventoried && synced)
+	return a.id != "" && (a.settled || len(a.news(held)) > 0 || !sameCapacity(a.capacity, snapshot) || !a.inventoried && synced)
 }
 
 // news lists what the control plane has not been told yet.
@@ -138,17 +145,69 @@ func (a *Agent) inventoryPage(held []runtime.Observation) *api.Inventory {
 	return page
 }
 
-// known lists what the agent is still busy with, so that the control plane
-// need not repeat it.
-func (a *Agent) known(held []runtime.Observation) []api.AttemptRef {
-	var known []api.AttemptRef
-	for _, id := range sortedIDs(a.busy) {
-		known = append(known, ref(id))
+// endRests forgets the rests that are over, and with them all that a request
+// before this one called known.
+func (a *Agent) endRests() {
+	now := a.Clock.Now()
+	maps.DeleteFunc(a.resting, func(_ job.AttemptID, r rest) bool { return !now.Before(r.until) })
+	a.settled = false
+}
+
+// patience is how long a call may be held back: until there is something that
+// the agent can try again.
+func (a *Agent) patience() time.Duration {
+	now, patience := a.Clock.Now(), a.LongPoll
+	for _, rest := range a.resting {
+		patience = min(patience, rest.until.Sub(now))
 	}
-	for _, o := range held {
-		if a.stopping[o.ID] && !o.Phase.Terminal() {
-			known = append(known, ref(o.ID))
+	for id := range a.condemned {
+		if a.idle(id) {
+			return 0
 		}
+	}
+	return max(patience, 0)
+}
+
+// idle tells whether something may be tried on an attempt now.
+func (a *Agent) idle(id job.AttemptID) bool {
+	return !a.busy[id] && !a.Clock.Now().Before(a.resting[id].until)
+}
+
+// failing counts the attempts on which something was tried in vain just now.
+func (a *Agent) failing() int {
+	count := 0
+	for _, rest := range a.resting {
+		if rest.failed {
+			count++
+		}
+	}
+	return count
+}
+
+// forgetEnded drops what need not be remembered of attempts that are over.
+func (a *Agent) forgetEnded(held []runtime.Observation) {
+	running := make(map[job.AttemptID]bool, len(held))
+	for _, o := range held {
+		if !o.Phase.Terminal() {
+			running[o.ID] = true
+		}
+	}
+	maps.DeleteFunc(a.stopping, func(id job.AttemptID, _ bool) bool { return !running[id] })
+}
+
+// known lists what the agent is still busy with, or will try again by itself,
+// so that the control plane need not repeat it.
+func (a *Agent) known() []api.AttemptRef {
+	all := map[job.AttemptID]bool{}
+	maps.Copy(all, a.busy)
+	maps.Copy(all, a.condemned)
+	maps.Copy(all, a.stopping)
+	for id := range a.resting {
+		all[id] = true
+	}
+	var known []api.AttemptRef
+	for _, id := range sortedIDs(all) {
+		known = append(known, ref(id))
 	}
 	return known
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gco-project/gco/api"
@@ -21,9 +22,8 @@ func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response ap
 	a.acknowledge(request, response)
 	a.dropForeign(ctx)
 	a.finishReported(ctx)
-	for _, stop := range response.Stop {
-		a.stop(ctx, attemptID(stop.AttemptRef))
-	}
+	a.condemn(response.Stop)
+	a.stopCondemned(ctx)
 	for _, start := range response.Start {
 		a.start(start)
 	}
@@ -73,6 +73,7 @@ func (a *Agent) acknowledge(request api.SyncRequest, response api.SyncResponse) 
 	}
 	for _, o := range request.Observations {
 		id := attemptID(o.AttemptRef)
+		delete(a.resting, id)
 		if _, ok := a.unheld[id]; ok {
 			delete(a.unheld, id)
 			delete(a.reported, id)
@@ -96,7 +97,7 @@ func (a *Agent) start(start api.Start) {
 	id := attemptID(start.AttemptRef)
 	a.mu.Lock()
 	_, over := a.unheld[id]
-	skip := over || a.busy[id] || a.stopping[id] || a.fenced || a.reported[id] != ""
+	skip := over || !a.idle(id) || a.condemned[id] || a.stopping[id] || a.fenced || a.reported[id] != ""
 	if !skip {
 		a.busy[id] = true
 	}
@@ -116,7 +117,11 @@ func (a *Agent) start(start api.Start) {
 		err := a.Runtime.Apply(ctx, attempt)
 		a.mu.Lock()
 		delete(a.busy, id)
+		a.settled = true
+		// Also what was applied may take a moment to show.
+		a.leave(id, retryPause, err != nil)
 		if why, ok := errors.AsType[*runtime.Rejected](err); ok && a.id == session {
+			delete(a.resting, id)
 			a.unheld[id] = rejected(id, why)
 		} else if err != nil {
 			a.Log.Warn("apply failed; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
@@ -126,30 +131,59 @@ func (a *Agent) start(start api.Start) {
 	})
 }
 
+// leave lets an attempt alone for a while; a.mu must be held.
+func (a *Agent) leave(id job.AttemptID, pause time.Duration, failed bool) {
+	a.resting[id] = rest{a.Clock.Now().Add(pause), failed}
+}
+
+// condemn notes what is to be stopped. The control plane does not change its
+// mind about that, and need not say it again.
+func (a *Agent) condemn(stops []api.Stop) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, stop := range stops {
+		a.condemned[attemptID(stop.AttemptRef)] = true
+	}
+}
+
+// stopCondemned stops what can be stopped now, for no longer than a part of
+// the trust: what is left comes after the next call, so that many stops never
+// cost the lease. An attempt that is being applied may be about to exist, and
+// has to wait.
+func (a *Agent) stopCondemned(ctx context.Context) {
+	a.mu.Lock()
+	ids := sortedIDs(a.condemned)
+	ids = slices.DeleteFunc(ids, func(id job.AttemptID) bool { return !a.idle(id) })
+	grace := a.grace()
+	a.mu.Unlock()
+	for end := a.Clock.Now().Add(grace); len(ids) > 0 && a.Clock.Now().Before(end); ids = ids[1:] {
+		a.stop(ctx, ids[0], grace)
+	}
+}
+
 // stop asks the runtime to end an attempt; one that it does not hold counts
 // as stopped. Answers come one at a time and list only what the control plane
 // has not seen end, so neither can come back once its end was acknowledged.
-func (a *Agent) stop(ctx context.Context, id job.AttemptID) {
-	a.mu.Lock()
-	busy := a.busy[id]
-	a.mu.Unlock()
-	if busy {
-		// It may be about to exist; the control plane will say it again.
-		return
-	}
+func (a *Agent) stop(ctx context.Context, id job.AttemptID, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	err := a.Runtime.Stop(ctx, id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case errors.Is(err, runtime.ErrNotFound):
+		delete(a.condemned, id)
 		if _, over := a.unheld[id]; !over {
 			a.unheld[id] = api.Observation{AttemptRef: ref(id), Phase: string(runtime.PhaseStopped)}
 		}
 		a.notice()
 	case err != nil:
+		a.leave(id, retryPause, true)
 		a.Log.Warn("stop failed; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
 	default:
+		delete(a.condemned, id)
 		a.stopping[id] = true
+		a.leave(id, retryPause, false)
 	}
 }
 
@@ -162,9 +196,13 @@ func (a *Agent) dropForeign(ctx context.Context) {
 	}
 	for _, o := range held {
 		a.mu.Lock()
-		foreign := a.foreign(o)
+		drop := a.foreign(o) && a.idle(o.ID)
+		if drop {
+			// Until it is gone, no attempt of the same name can be applied.
+			a.leave(o.ID, retryPause, false)
+		}
 		a.mu.Unlock()
-		if !foreign {
+		if !drop {
 			continue
 		}
 		if o.Phase.Terminal() {
@@ -187,7 +225,7 @@ func (a *Agent) finishReported(ctx context.Context) {
 	}
 	for _, o := range held {
 		a.mu.Lock()
-		ready := o.Phase.Terminal() && a.reported[o.ID] == o.Phase && !a.closing[o.ID] && !a.foreign(o)
+		ready := o.Phase.Terminal() && a.reported[o.ID] == o.Phase && !a.closing[o.ID] && a.idle(o.ID) && !a.foreign(o)
 		if ready {
 			a.closing[o.ID] = true
 		}
@@ -200,19 +238,23 @@ func (a *Agent) finishReported(ctx context.Context) {
 
 func (a *Agent) finish(id job.AttemptID) {
 	ctx := a.background
+	a.finishing <- struct{}{}
 	err := a.archive(ctx, id)
 	if err == nil {
 		err = a.Runtime.Forget(ctx, id)
 	}
+	<-a.finishing
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.closing, id)
 	if err != nil {
+		a.leave(id, archivePause, false)
 		if ctx.Err() == nil {
 			a.Log.Warn("closing an attempt; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
 		}
 		return
 	}
+	delete(a.condemned, id)
 	delete(a.stopping, id)
 	delete(a.reported, id)
 	delete(a.told, id)
