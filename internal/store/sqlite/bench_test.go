@@ -3,7 +3,11 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -73,6 +77,15 @@ func measure(b *testing.B, n int, run func()) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// reportTail reports how long the operations took.
+func reportTail(b *testing.B, took []time.Duration) {
+	b.Helper()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
+}
+
 func BenchmarkInsert(b *testing.B) {
 	for _, key := range []bool{true, false} {
 		for _, submitters := range []int{1, 16, 64, 256} {
@@ -83,21 +96,25 @@ func BenchmarkInsert(b *testing.B) {
 					submissions[i] = benchSubmission(key)
 				}
 				var next atomic.Int64
+				took := make([]time.Duration, b.N)
 				measure(b, b.N, func() {
 					var all sync.WaitGroup
 					for range submitters {
 						all.Go(func() {
 							for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+								begin := time.Now()
 								answers, err := s.Insert(b.Context(), submissions[i:i+1])
 								if err != nil || answers[0].Err != nil {
 									b.Error(err, answers)
 									return
 								}
+								took[i] = time.Since(begin)
 							}
 						})
 					}
 					all.Wait()
 				})
+				reportTail(b, took)
 			})
 		}
 	}
@@ -276,4 +293,70 @@ func claimAndFinishBare(b *testing.B, s *Store, next *atomic.Int64, n int) {
 			return
 		}
 	}
+}
+
+// placeBatch is how many jobs the Placer decides on at a time.
+const placeBatch = 300
+
+// BenchmarkPlace reads waiting jobs and places them, from the head of a queue
+// of the given depth.
+func BenchmarkPlace(b *testing.B) {
+	for _, depth := range []int{1_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("waiting=%d", depth), func(b *testing.B) {
+			s := openBench(b)
+			fillWaiting(b, s, depth+b.N)
+			event := job.Event{Kind: job.Place, Region: "region-0", Reason: "best", Decision: []byte(`{"region":"region-0"}`)}
+			measure(b, b.N, func() {
+				for done := 0; done < b.N; {
+					classes, err := s.WaitingClasses(b.Context(), 100)
+					if err != nil || len(classes) != 1 {
+						b.Fatal(err, len(classes))
+					}
+					jobs, err := s.Waiting(b.Context(), classes[0].Class, store.Position{}, min(placeBatch, b.N-done))
+					if err != nil || len(jobs) == 0 {
+						b.Fatal(err, len(jobs))
+					}
+					commitAll(b, s, jobs, event)
+					done += len(jobs)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkList lists the newest 50 jobs of a namespace among a million.
+func BenchmarkList(b *testing.B) {
+	s := openBench(b)
+	fillWaiting(b, s, 1_000_000)
+	b.Run("newest=50", func(b *testing.B) {
+		took := make([]time.Duration, 0, b.N)
+		measure(b, b.N, func() {
+			for range b.N {
+				begin := time.Now()
+				page, err := s.List(b.Context(), store.ListQuery{Namespaces: []string{"team-a"}, Limit: 50})
+				if err != nil || len(page.Jobs) != 50 {
+					b.Fatal(err, len(page.Jobs))
+				}
+				took = append(took, time.Since(begin))
+			}
+		})
+		reportTail(b, took)
+		b.ReportMetric(residentMB(b), "rss-MB")
+	})
+}
+
+// residentMB is how much memory the process occupies.
+func residentMB(b *testing.B) float64 {
+	b.Helper()
+	runtime.GC()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var total, resident float64
+	if _, err := fmt.Sscan(string(status), &total, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return resident * float64(os.Getpagesize()) / (1 << 20)
 }

@@ -20,8 +20,15 @@ const checkSize = 64 << 20
 // nor its log.
 func inspect(ctx context.Context, path string) error {
 	size, err := makeFile(path)
-	if err != nil || size == 0 {
+	if err != nil {
 		return err
+	}
+	if size == 0 {
+		// SQLite would throw the log away.
+		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+			return damaged("it is empty, and its write-ahead log is not")
+		}
+		return nil
 	}
 	if err := inspectHeaders(path); err != nil {
 		return err

@@ -127,6 +127,22 @@ func TestSecondServerIsRefused(t *testing.T) {
 	closeNow(t, openAt(t, path))
 }
 
+func TestClosed(t *testing.T) {
+	memory, err := OpenMemory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Store{openAt(t, filepath.Join(t.TempDir(), "gco.db")), memory} {
+		closeNow(t, s)
+		if _, err := s.Job(t.Context(), job.NewID()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("reading from a closed store: %v", err)
+		}
+		if err := s.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("writing to a closed store: %v", err)
+		}
+	}
+}
+
 // TestPragmas reads the settings back on every connection.
 func TestPragmas(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "gco.db"))
@@ -136,7 +152,7 @@ func TestPragmas(t *testing.T) {
 		select {
 		case r := <-s.readers.idle:
 			all = append(all, r)
-			defer s.readers.put(r)
+			defer func() { s.readers.idle <- r }()
 		default:
 		}
 	}
@@ -243,6 +259,7 @@ func TestDamagedFileIsRefused(t *testing.T) {
 		"schema":             func(db, _ []byte) ([]byte, []byte) { return fill(db, 100, 4096), nil },
 		"page in the middle": func(db, _ []byte) ([]byte, []byte) { return fill(db, 20*4096, 21*4096), nil },
 		"cut off":            func(db, _ []byte) ([]byte, []byte) { return db[:len(db)/2/4096*4096], nil },
+		"empty":              func(_, log []byte) ([]byte, []byte) { return nil, log },
 		"header of the log":  func(db, log []byte) ([]byte, []byte) { return db, fill(log, 0, 32) },
 	} {
 		t.Run(name, func(t *testing.T) {

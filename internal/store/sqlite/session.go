@@ -19,6 +19,7 @@ var (
 		"synchronous = FULL",
 		"foreign_keys = OFF",
 		"wal_autocheckpoint = 0",
+		"journal_size_limit = 67108864",
 		"temp_store = MEMORY",
 		"trusted_schema = OFF",
 	}
@@ -169,25 +170,4 @@ func (s *session) close() error {
 		}
 	}
 	return errors.Join(all, s.conn.Close(), s.db.Close())
-}
-
-// pool lends sessions to readers.
-type pool struct{ idle chan *session }
-
-func newPool() *pool { return &pool{make(chan *session, 256)} }
-
-func (p *pool) put(s *session) { p.idle <- s }
-
-// use lends a session to f.
-func (p *pool) use(ctx context.Context, f func(*session) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case s := <-p.idle:
-		defer p.put(s)
-		return f(s)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

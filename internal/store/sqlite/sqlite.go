@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/gco-project/gco/internal/store"
 )
@@ -47,14 +48,13 @@ type Options struct {
 // Store is a store.Store in one SQLite file. It is safe for concurrent use.
 type Store struct {
 	path        string
-	log         *slog.Logger
 	incarnation string
+	writer      *writer
+	readers     *pool
+	snapshots   snapshotCache
 
-	lock      *lockFile
-	readers   *pool
-	writer    *writer
-	snapshots snapshotCache
-	closeAll  []func() error
+	// opened closes what Open opened, in the opposite order.
+	opened []func() error
 }
 
 var _ store.Store = (*Store)(nil)
@@ -64,13 +64,13 @@ var _ store.Store = (*Store)(nil)
 // damaged, and ErrNewer when its schema is unknown here; in all three cases
 // nothing was changed.
 func Open(ctx context.Context, options Options) (*Store, error) {
-	s := &Store{path: options.Path, log: options.Log}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
 	}
 	if options.Readers == 0 {
 		options.Readers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
+	s := &Store{path: options.Path}
 	if err := s.open(ctx, options); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", options.Path, err), s.release())
 	}
@@ -78,104 +78,114 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, options Options) error {
-	if err := os.MkdirAll(filepath.Dir(options.Path), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
 	// Through a symbolic link it is still the same database.
-	if path, err := filepath.EvalSymlinks(options.Path); err == nil {
-		options.Path = path
+	if path, err := filepath.EvalSymlinks(s.path); err == nil {
+		s.path = path
 	}
-	lock, err := takeLock(options.Path + ".lock")
+	lock, err := takeLock(s.path + ".lock")
 	if err != nil {
 		return err
 	}
-	s.lock = lock
-	if err := inspect(ctx, options.Path); err != nil {
+	s.opened = append(s.opened, lock.release)
+	if err := inspect(ctx, s.path); err != nil {
 		return err
 	}
-	writing, err := openSession(ctx, fileDSN(options.Path), writerPragmas)
+	writing, err := s.connect(ctx, writerPragmas)
 	if err != nil {
 		return err
 	}
-	s.onClose(writing.close)
 	if err := prepareDatabase(ctx, writing, true); err != nil {
 		return err
 	}
-	checkpointing, err := openSession(ctx, fileDSN(options.Path), checkpointPragmas)
+	checkpointing, err := s.connect(ctx, checkpointPragmas)
 	if err != nil {
 		return err
 	}
-	s.onClose(checkpointing.close)
-	s.readers = newPool()
-	for range options.Readers {
-		reading, err := openSession(ctx, fileDSN(options.Path), readerPragmas)
-		if err != nil {
-			return err
-		}
-		s.onClose(reading.close)
-		s.readers.put(reading)
+	if err := s.connectReaders(ctx, options.Readers); err != nil {
+		return err
 	}
-	return s.start(writing, newCheckpointer(checkpointing, s.log))
+	if err := s.load(writing, options.Log); err != nil {
+		return err
+	}
+	s.writer.start(newCheckpointer(checkpointing, options.Log))
+	return nil
+}
+
+// connect opens a session that release closes.
+func (s *Store) connect(ctx context.Context, pragmas []string) (*session, error) {
+	opened, err := openSession(ctx, fileDSN(s.path), pragmas)
+	if err == nil {
+		s.opened = append(s.opened, opened.close)
+	}
+	return opened, err
+}
+
+func (s *Store) connectReaders(ctx context.Context, n int) error {
+	var sessions []*session
+	for range n {
+		reading, err := openSession(ctx, fileDSN(s.path), readerPragmas)
+		if err != nil {
+			return errors.Join(err, newPool(sessions...).close())
+		}
+		sessions = append(sessions, reading)
+	}
+	s.readers = newPool(sessions...)
+	s.opened = append(s.opened, s.readers.close)
+	return nil
+}
+
+// load reads what the store keeps in mind.
+func (s *Store) load(writing *session, log *slog.Logger) (err error) {
+	if s.incarnation, err = readIncarnation(writing); err != nil {
+		return err
+	}
+	s.writer, err = newWriter(writing, s.path, log)
+	return err
 }
 
 // OpenMemory opens an empty database that lives in memory and dies with its
 // Store. It has no goroutine of its own and no clock: the same calls, one
 // after the other, give the same answers.
 func OpenMemory(ctx context.Context) (*Store, error) {
-	s := &Store{path: ":memory:", log: slog.New(slog.DiscardHandler)}
-	only, err := openSession(ctx, ":memory:", memoryPragmas)
-	if err != nil {
-		return nil, fmt.Errorf("opening a database in memory: %w", err)
-	}
-	s.onClose(only.close)
-	s.readers = newPool()
-	if err := prepareDatabase(ctx, only, false); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening a database in memory: %w", err), s.release())
-	}
-	if err := s.start(only, nil); err != nil {
+	s := &Store{path: ":memory:"}
+	if err := s.openMemory(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening a database in memory: %w", err), s.release())
 	}
 	return s, nil
 }
 
-// start begins to take writes. Without a checkpointer the database is in
-// memory, and its one session serves readers and writer in turn.
-func (s *Store) start(writing *session, checkpoints *checkpointer) error {
-	var err error
-	if s.incarnation, err = readIncarnation(writing); err != nil {
+func (s *Store) openMemory(ctx context.Context) error {
+	only, err := openSession(ctx, s.path, memoryPragmas)
+	if err != nil {
 		return err
 	}
-	if s.writer, err = newWriter(writing, s.path, s.log); err != nil {
+	s.readers = newPool(only)
+	s.opened = append(s.opened, s.readers.close)
+	if err := prepareDatabase(ctx, only, false); err != nil {
 		return err
 	}
-	if checkpoints == nil {
-		s.writer.share(s.readers)
-	} else {
-		s.writer.start(checkpoints)
+	if err := s.load(only, slog.New(slog.DiscardHandler)); err != nil {
+		return err
 	}
+	s.writer.shared = s.readers
 	return nil
 }
 
-// Close finishes the writes that were accepted and closes the database. It
-// must not be called twice, or before reads have returned.
+// Close finishes the calls that were accepted, refuses others and closes the
+// database. It must not be called twice.
 func (s *Store) Close() error {
 	s.writer.stop()
-	if err := s.release(); err != nil {
-		return fmt.Errorf("closing the database %s: %w", s.path, err)
-	}
-	return nil
+	return wrap(s.release(), "closing the database %s", s.path)
 }
-
-func (s *Store) onClose(f func() error) { s.closeAll = append(s.closeAll, f) }
 
 // release closes what was opened, the newest first, and the lock last.
 func (s *Store) release() error {
 	var all error
-	for i := len(s.closeAll) - 1; i >= 0; i-- {
-		all = errors.Join(all, s.closeAll[i]())
-	}
-	if s.lock != nil {
-		all = errors.Join(all, s.lock.release())
+	for _, closeOne := range slices.Backward(s.opened) {
+		all = errors.Join(all, closeOne())
 	}
 	return all
 }

@@ -55,8 +55,8 @@ type writer struct {
 	wake    chan struct{}
 	ended   chan struct{}
 
-	// shared is set for a database in memory: the pool that lends the only
-	// session to readers too.
+	// shared is set for a database in memory: it lends the only session, to
+	// readers and to callers that write.
 	shared *pool
 
 	// damage is set for good when SQLite finds the file damaged.
@@ -74,12 +74,6 @@ func newWriter(s *session, path string, log *slog.Logger) (*writer, error) {
 	}, nil
 }
 
-// share makes the callers do the writing, with a session from the pool.
-func (w *writer) share(p *pool) {
-	w.shared = p
-	p.put(w.session)
-}
-
 // start starts the goroutine.
 func (w *writer) start(checkpoints *checkpointer) {
 	go checkpoints.loop()
@@ -88,12 +82,12 @@ func (w *writer) start(checkpoints *checkpointer) {
 
 // stop refuses new requests and returns when the accepted ones are done.
 func (w *writer) stop() {
-	w.mutex.Lock()
-	w.stopped = true
-	w.mutex.Unlock()
 	if w.shared != nil {
 		return
 	}
+	w.mutex.Lock()
+	w.stopped = true
+	w.mutex.Unlock()
 	w.signal()
 	<-w.ended
 }
@@ -137,9 +131,6 @@ func (w *writer) enqueue(ctx context.Context, requests []*request) error {
 	}
 	if w.shared != nil {
 		return w.shared.use(ctx, func(*session) error {
-			if w.stopped {
-				return fmt.Errorf("%w: it is closed", store.ErrUnavailable)
-			}
 			w.runBatch(requests)
 			return nil
 		})
@@ -150,7 +141,7 @@ func (w *writer) enqueue(ctx context.Context, requests []*request) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.stopped {
-		return fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+		return errClosed
 	}
 	w.waiting = append(w.waiting, requests...)
 	w.signal()
