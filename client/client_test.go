@@ -152,7 +152,7 @@ func TestErrorsSayWhatWasWrong(t *testing.T) {
 	c, _, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json; charset=utf-8")
 		w.Header().Set("X-Request-Id", "request-1")
-		w.WriteHeader(422)
+		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = io.WriteString(w, `{"type":"`+api.ProblemInvalid+`","title":"Invalid","status":422,"detail":"2 faults","errors":[{"field":"a","message":"b"},{"field":"c","message":"d"}]}`)
 	})
 	_, err := c.Job(t.Context(), "1")
@@ -275,7 +275,7 @@ func TestEventsGoOnAfterABreak(t *testing.T) {
 			t.Fatalf("%+v, %v; want %s", event, err, want)
 		}
 	}
-	if events.Cursor() != "c4" || fmt.Sprint(last) != "[ c0 c2 c2 c3]" {
+	if events.Cursor() != "c4" || strings.Join(last, ",") != ",c0,c2,c2,c3" {
 		t.Errorf("cursor %s, resumed after %q", events.Cursor(), last)
 	}
 }

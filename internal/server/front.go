@@ -21,6 +21,7 @@ const requestIDHeader = "X-Request-Id"
 type front struct {
 	server *Server
 	mux    *http.ServeMux
+	none   *routeMetrics
 }
 
 // ServeHTTP gives the request its ID and turns a panic into an answer.
@@ -36,10 +37,17 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if !cleanPath(r.URL.Path) {
-		newProblem(api.ProblemNotFound, "there is nothing at this path; see /docs").write(answer)
+		f.nowhere(answer, r)
 		return
 	}
 	f.mux.ServeHTTP(answer, r)
+}
+
+// nowhere answers a request that no route is for.
+func (f *front) nowhere(w http.ResponseWriter, r *http.Request) {
+	p := nowhere(f.mux, r)
+	f.none.observe(p.Status, 0)
+	p.write(w)
 }
 
 // recovered logs a panic once. If the answer has begun, nothing but cutting
@@ -148,8 +156,11 @@ func rolesText(roles []Role) string {
 	return strings.Join(texts, " or ")
 }
 
-// noRoute answers what the table does not have.
-func (s *Server) noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+// nowhere answers what the table does not have.
+func nowhere(mux *http.ServeMux, r *http.Request) *problem {
+	if !cleanPath(r.URL.Path) {
+		return newProblem(api.ProblemNotFound, "there is nothing at this path; see /docs")
+	}
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
@@ -158,9 +169,8 @@ func (s *Server) noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Requ
 		}
 	}
 	if len(allowed) == 0 {
-		newProblem(api.ProblemNotFound, "there is nothing at this path; see /docs").write(w)
-		return
+		return newProblem(api.ProblemNotFound, "there is nothing at this path; see /docs")
 	}
 	list := strings.Join(allowed, ", ")
-	newProblem(api.ProblemMethod, "this path takes %s", list).with("Allow", list).write(w)
+	return newProblem(api.ProblemMethod, "this path takes %s", list).with("Allow", list)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,7 +84,7 @@ type routeMetrics struct {
 }
 
 func (m *metrics) of(r *route) *routeMetrics {
-	name := r.method + " " + r.path
+	name := strings.TrimSpace(r.method + " " + r.path)
 	return &routeMetrics{route: name, requests: m.requests, seconds: m.seconds.WithLabelValues(name)}
 }
 

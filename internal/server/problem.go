@@ -109,6 +109,7 @@ var errorTable = []struct {
 	{store.ErrUnavailable, api.ProblemUnavailable, "the store cannot write now; nothing was written; try again"},
 	{store.ErrUnknown, api.ProblemUnknown, "the write may or may not have happened; look, or send it again with the same Idempotency-Key"},
 	{joblog.ErrRegionSilent, api.ProblemRegionSilent, "the region's agent did not answer in time; see whether its lease is live"},
+	{joblog.ErrCut, api.ProblemRegionSilent, "the region's answer broke off"},
 	{joblog.ErrNoRequest, api.ProblemNotFound, "nobody waits for the answer to this request"},
 	{joblog.ErrClientGone, api.ProblemGone, "the client that asked has gone"},
 	{joblog.ErrCorrupt, api.ProblemGone, "the archived logs are damaged"},

@@ -134,8 +134,9 @@ func (s *Server) mount() http.Handler {
 			s.serve(r, w, request)
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.noRoute(mux, w, r) })
-	return &front{server: s, mux: mux}
+	f := &front{server: s, mux: mux, none: s.metrics.of(&route{method: "other"})}
+	mux.HandleFunc("/", f.nowhere)
+	return f
 }
 
 // Run serves on the listener until ctx ends. Then it ends streams and long
