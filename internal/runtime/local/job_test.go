@@ -316,6 +316,19 @@ func TestMissingCommand(t *testing.T) {
 
 // A process that hands its output to somebody outside does not hold up the end.
 func TestOutputThatStaysOpen(t *testing.T) {
+	t.Run("success", func(t *testing.T) {
+		outputThatStaysOpen(t, runtime.PhaseSucceeded, func(r *Runtime, id job.AttemptID) error {
+			(&fixture{r.options}).Release(t, id)
+			return nil
+		})
+	})
+	t.Run("fence", func(t *testing.T) {
+		outputThatStaysOpen(t, runtime.PhaseLost, func(r *Runtime, _ job.AttemptID) error { return r.Fence(t.Context()) })
+	})
+}
+
+func outputThatStaysOpen(t *testing.T, phase runtime.Phase, end func(*Runtime, job.AttemptID) error) {
+	t.Helper()
 	options := testOptions(t)
 	r := openTest(t, options)
 	a := attemptOf(newID(), `echo "$$$$" >"$GCO_CHECKPOINT/pid"; `+holding)
@@ -331,8 +344,10 @@ func TestOutputThatStaysOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	(&fixture{options}).Release(t, a.ID)
-	awaitPhase(t, r, a.ID, runtime.PhaseSucceeded)
+	if err := end(r, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	awaitPhase(t, r, a.ID, phase)
 }
 
 func TestLogLimits(t *testing.T) {

@@ -64,6 +64,10 @@ func (r *Runtime) Renew(trust time.Duration) error {
 // stays ended, whatever Renew says later.
 func (r *Runtime) Fence(ctx context.Context) error {
 	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return os.ErrClosed
+	}
 	fenced := attempt.Lease{Boot: r.boot, Fences: r.lease.Fences + 1}
 	if err := fenced.Save(r.region); err != nil {
 		r.mu.Unlock()

@@ -95,8 +95,8 @@ func Table() ([]Entry, error) {
 			continue
 		}
 		entry, err := Look(pid)
-		if errors.Is(err, ErrGone) {
-			continue
+		if errors.Is(err, ErrGone) || errors.Is(err, os.ErrPermission) {
+			continue // another user's, where /proc is mounted with hidepid
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading process %d: %w", pid, err)

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
 	goruntime "runtime"
@@ -26,8 +25,10 @@ import (
 
 const (
 	// sweepPause is how long to wait between two looks at what is left, where
-	// the kernel tells nothing of the end of a descendant that is no child.
-	sweepPause = 20 * time.Millisecond
+	// the kernel tells nothing of the end of a descendant that is no child. It
+	// doubles up to maxSweepPause: some can't be killed, or not soon.
+	sweepPause    = 20 * time.Millisecond
+	maxSweepPause = time.Second
 	// retryPause is the pause after a status that could not be written.
 	retryPause = 200 * time.Millisecond
 	// drainPatience is how long the output may stay open after everything of a
@@ -46,16 +47,18 @@ type supervisor struct {
 	job    *controller
 	alarm  *process.Alarm
 
-	tasks   map[int]*task // by PID of the leader
+	tasks   []*task
 	drained chan *task
 	// killed is set once everything is to be killed; it says how the attempt
 	// then ends.
 	killed    *outcome
 	childless bool
-	// saved is the status as it was last written, unsaved why a later one
-	// could not be.
-	saved   []byte
-	unsaved error
+	// pause is how long to wait for what was killed; 0 if nothing was.
+	pause time.Duration
+	// told holds the troubles that were logged; most would come back each turn.
+	told map[string]bool
+	// saved is the status as it was last written.
+	saved []byte
 }
 
 // Run supervises the attempt in dir until it has ended. It does nothing where
@@ -65,7 +68,7 @@ func Run(ctx context.Context, dir string) error {
 	// one for as long as the supervisor lives.
 	goruntime.LockOSThread()
 	s := &supervisor{
-		dir: attempt.Dir(dir), tasks: map[int]*task{}, drained: make(chan *task),
+		dir: attempt.Dir(dir), drained: make(chan *task), told: map[string]bool{},
 		log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	lock, err := attempt.WaitLock(s.dir.Lock())
@@ -103,7 +106,7 @@ func (s *supervisor) prepare() (done bool, err error) {
 		return false, err
 	}
 	s.job = newController(s.record, s, randomSuffix, now())
-	return false, s.save(s.status(nil))
+	return false, s.save(s.status())
 }
 
 func (s *supervisor) loop(ctx context.Context) error {
@@ -150,40 +153,51 @@ func (s *supervisor) turn() (over bool, wake time.Time) {
 	s.settle()
 	s.checkStop()
 	s.checkLease()
-	var end *outcome
-	switch {
-	case s.killed != nil:
-		over, end = s.sweep(), s.killed
-		wake = now().Add(sweepPause)
-	default:
-		over, wake = s.job.step(now())
-		if over {
+	if s.killed == nil {
+		if over, wake = s.job.step(now()); over {
 			// Whatever the containers left behind ends with the attempt.
 			s.kill(*s.job.outcome)
-			over, end = s.sweep(), s.killed
-			wake = now().Add(sweepPause)
 		}
 	}
-	if s.settling() {
-		wake = earlier(wake, now().Add(sweepPause))
+	if s.killed != nil && s.sweep() {
+		return s.finish()
 	}
-	if over {
-		s.job.abandon(now())
+	if settling := s.settling(); settling || s.killed != nil {
+		s.pause = min(max(2*s.pause, sweepPause), maxSweepPause)
+		wake = earlier(wake, now().Add(s.pause))
 	} else {
-		end = nil
+		s.pause = 0
 	}
-	if err := s.save(s.status(end)); err != nil {
-		if _, gone := os.Lstat(string(s.dir)); over && errors.Is(gone, os.ErrNotExist) {
-			return true, time.Time{} // somebody removed it all; there is nobody to tell
-		}
-		if s.unsaved == nil {
-			s.log.Error("the status was not written; trying until it is", "error", err)
-		}
-		s.unsaved = err
-		return false, now().Add(retryPause)
+	if err := s.save(s.status()); err != nil {
+		s.complain("the status was not written; trying until it is", err)
+		wake = earlier(wake, now().Add(retryPause))
 	}
-	s.unsaved = nil
-	return over, wake
+	return false, wake
+}
+
+// finish writes how the attempt ended, of which nothing is left.
+func (s *supervisor) finish() (over bool, wake time.Time) {
+	s.job.abandon(now())
+	end := s.status()
+	end.Phase, end.Reason, end.Message, end.ExitCode = s.killed.phase, s.killed.reason, s.killed.message, s.killed.exitCode
+	end.FinishedAt = now()
+	err := s.save(end)
+	if err == nil {
+		return true, time.Time{}
+	}
+	if _, gone := os.Lstat(string(s.dir)); errors.Is(gone, os.ErrNotExist) {
+		return true, time.Time{} // somebody removed it all; there is nobody to tell
+	}
+	s.complain("the end was not written; trying until it is", err)
+	return false, now().Add(retryPause)
+}
+
+// complain logs a trouble, the first time.
+func (s *supervisor) complain(what string, err error) {
+	if !s.told[what] {
+		s.told[what] = true
+		s.log.Error("supervising the attempt", "trouble", what, "error", err)
+	}
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -213,7 +227,7 @@ func (s *supervisor) checkLease() {
 		}
 	}
 	if err != nil {
-		s.log.Error("the lease can't be read; taking it for passed", "error", err)
+		s.complain("the lease can't be read; taking it for passed", err)
 	}
 	message := "the region's lease was not renewed in time"
 	if err == nil && lease.Fences != s.record.Fences {
@@ -241,12 +255,12 @@ func (s *supervisor) sweep() bool {
 	}
 	table, err := process.Table()
 	if err != nil {
-		s.log.Error("looking for what is left of the attempt", "error", err)
+		s.complain("looking for what is left of the attempt", err)
 		return false
 	}
 	for _, entry := range process.Below(table, s.self.PID) {
 		if err := entry.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrGone) {
-			s.log.Error("killing what is left of the attempt", "error", err)
+			s.complain("killing what is left of the attempt", err)
 		}
 	}
 	s.reap()
@@ -254,8 +268,8 @@ func (s *supervisor) sweep() bool {
 	return s.childless && len(s.tasks) == 0
 }
 
-// status is what is known now; end is how the attempt ended, nil before.
-func (s *supervisor) status(end *outcome) attempt.Status {
+// status is what is known while the attempt goes on.
+func (s *supervisor) status() attempt.Status {
 	status := attempt.Status{
 		Phase: attempt.Applied, Boot: s.boot, Supervisor: s.self, StartedAt: s.job.startedAt,
 	}
@@ -265,12 +279,8 @@ func (s *supervisor) status(end *outcome) attempt.Status {
 	for _, p := range slices.Concat(s.job.ended, s.job.live) {
 		status.Pods = append(status.Pods, p.view())
 	}
-	for _, pid := range slices.Sorted(maps.Keys(s.tasks)) {
-		status.Leaders = append(status.Leaders, s.tasks[pid].leader)
-	}
-	if end != nil {
-		status.Phase, status.Reason, status.Message, status.ExitCode = end.phase, end.reason, end.message, end.exitCode
-		status.FinishedAt = now()
+	for _, t := range s.tasks {
+		status.Leaders = append(status.Leaders, t.leader)
 	}
 	return status
 }

@@ -69,7 +69,7 @@ func (s *supervisor) start(p *pod, c *container) error {
 	if entry, err := process.Look(pid); err == nil {
 		t.leader = entry.Process
 	}
-	s.tasks[pid] = t
+	s.tasks = append(s.tasks, t)
 	s.childless = false
 	go func() {
 		output.copy()
@@ -130,36 +130,47 @@ func lookPath(name, path, dir string) (string, error) {
 func (s *supervisor) reap() {
 	for {
 		exit, ended, childless, err := process.Reap(func(pid int) {
-			if s.tasks[pid] == nil {
+			if s.leader(pid) == nil {
 				return
 			}
 			if err := process.SignalGroup(pid, syscall.SIGKILL); err != nil {
-				s.log.Error("killing a process group", "group", pid, "error", err)
+				s.complain("killing a process group", err)
 			}
 		})
 		if err != nil {
-			s.log.Error("reaping", "error", err)
+			s.complain("reaping", err)
 			return
 		}
 		s.childless = childless
 		if !ended {
 			return
 		}
-		if t := s.tasks[exit.PID]; t != nil {
+		if t := s.leader(exit.PID); t != nil {
 			t.exit, t.exited = exit, true
 		}
 	}
 }
 
+// leader returns the run whose first process has the PID and has not ended.
+func (s *supervisor) leader(pid int) *task {
+	for _, t := range s.tasks {
+		if !t.exited && t.leader.PID == pid {
+			return t
+		}
+	}
+	return nil
+}
+
 // settle tells the controller of the runs that are over.
 func (s *supervisor) settle() {
 	s.leaveAlone()
-	for pid, t := range s.tasks {
-		if t.settled() {
-			delete(s.tasks, pid)
-			s.job.exited(t.container, t.exit.Code, now())
+	s.tasks = slices.DeleteFunc(s.tasks, func(t *task) bool {
+		if !t.settled() {
+			return false
 		}
-	}
+		s.job.exited(t.container, t.exit.Code, now())
+		return true
+	})
 }
 
 // settling tells whether runs have ended that are not over in every respect.
@@ -193,7 +204,7 @@ func (s *supervisor) leaveAlone() {
 	if !s.childless {
 		table, err := process.Table()
 		if err != nil {
-			s.log.Error("looking for what a container left behind", "error", err)
+			s.complain("looking for what a container left behind", err)
 			return
 		}
 		below = process.Below(table, s.self.PID)
@@ -211,7 +222,7 @@ func (s *supervisor) killLeft(t *task, below []process.Entry) (none bool) {
 		}
 		none = false
 		if err := entry.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, process.ErrGone) {
-			s.log.Error("killing what a container left behind", "error", err)
+			s.complain("killing what a container left behind", err)
 		}
 	}
 	return none
@@ -229,12 +240,12 @@ func (s *supervisor) terminate(c *container) { s.signal(c, syscall.SIGTERM) }
 func (s *supervisor) destroy(c *container) { s.signal(c, syscall.SIGKILL) }
 
 func (s *supervisor) signal(c *container, signal syscall.Signal) {
-	for pid, t := range s.tasks {
+	for _, t := range s.tasks {
 		if t.container != c || t.exited {
 			continue
 		}
-		if err := process.SignalGroup(pid, signal); err != nil {
-			s.log.Error("signalling a container", "signal", signal, "error", err)
+		if err := process.SignalGroup(t.leader.PID, signal); err != nil {
+			s.complain("signalling a container", err)
 		}
 	}
 }
@@ -244,7 +255,7 @@ func (s *supervisor) event(warning bool, reason, object, message string) {
 		At: now(), Warning: warning, Reason: reason, Object: object, Message: message,
 	})
 	if err != nil {
-		s.log.Error("writing an event", "error", err)
+		s.complain("writing an event", err)
 	}
 }
 
