@@ -2,6 +2,8 @@ package server
 
 import (
 	"cmp"
+	_ "embed"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"reflect"
@@ -127,10 +129,33 @@ func document(routes []*route, version string) *huma.OpenAPI {
 	}
 	// The data of the event stream, whose own type is only text.
 	schemas.Schema(reflect.TypeFor[api.Event](), true, "")
-	for _, schema := range schemas.Map() {
+	for name, schema := range schemas.Map() {
 		settle(schema)
+		describe(name, schema)
 	}
 	return doc
+}
+
+// fieldsJSON holds the comments of the types on the wire, by schema and by
+// schema.field. A test writes it from the code.
+//
+//go:embed fields.json
+var fieldsJSON []byte
+
+var fieldTexts = func() map[string]string {
+	var texts map[string]string
+	if err := json.Unmarshal(fieldsJSON, &texts); err != nil {
+		panic("server: fields.json: " + err.Error())
+	}
+	return texts
+}()
+
+// describe gives a schema and its properties the words of the code.
+func describe(name string, schema *huma.Schema) {
+	schema.Description = fieldTexts[name]
+	for property, of := range schema.Properties {
+		of.Description = fieldTexts[name+"."+property]
+	}
 }
 
 // settle takes out of a schema what never is on the wire: lists that are null.
