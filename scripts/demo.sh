@@ -99,11 +99,12 @@ awk -F '\t' -v OFS='\t' -v names="$dir/jobs" '
   }
   $3 in name {
     if (!($3 in seen)) { seen[$3] = 1; order[++n] = $3 }
+    if ($2 == "job.placed") say($3, "in " $5 ": " $7)
     if ($2 == "job.claimed") { where[$3] = where[$3] (where[$3] == "" ? "" : " -> ") $5; attempts[$3] = $6 }
-    if ($2 == "job.queued" && $5 != "") { why[$3] = why[$3] (why[$3] == "" ? "" : "; ") $5 ": " $7 }
-    if ($2 == "job.failed") { why[$3] = why[$3] (why[$3] == "" ? "" : "; ") $7 }
+    if ($2 == "job.queued" && $5 != "" || $2 == "job.failed") say($3, $7)
   }
-  END { for (i = 1; i <= n; i++) { j = order[i]; print name[j], state[j], attempts[j], where[j], why[j] == "" ? "-" : why[j] } }
+  function say(job, what) { why[job] = why[job] (why[job] == "" ? "" : "; ") what }
+  END { for (i = 1; i <= n; i++) { j = order[i]; print name[j], state[j], attempts[j], where[j], why[j] } }
 ' "$dir/events" >"$dir/table"
 column -t -s $'\t' "$dir/table" 2>/dev/null || cat "$dir/table"
 

@@ -258,7 +258,7 @@ func whyOf(step api.Transition) string {
 	if step.Message != "" {
 		parts = append(parts, step.Message)
 	}
-	if step.ExitCode != nil {
+	if step.ExitCode != nil && !strings.Contains(step.Message, "exit code") {
 		parts = append(parts, fmt.Sprintf("exit code %d", *step.ExitCode))
 	}
 	if d := step.Decision; d != nil && len(parts) == 0 {
@@ -271,7 +271,10 @@ func whyOf(step api.Transition) string {
 func chosen(d api.Decision) string {
 	for _, candidate := range d.Candidates {
 		if candidate.Region == d.Region {
-			return fmt.Sprintf("score %.2f of %d that would do", candidate.Score, len(d.Candidates))
+			if len(d.Candidates) == 1 {
+				return "the only region that would do"
+			}
+			return fmt.Sprintf("best of %d regions, with a score of %.2f", len(d.Candidates), candidate.Score)
 		}
 	}
 	return ""
