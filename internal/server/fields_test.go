@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"go/ast"
@@ -38,7 +39,7 @@ func TestFieldTextsAreThoseOfTheCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != string(want) {
+	if !bytes.Equal(got, want) {
 		t.Error("fields.json is not what the comments say; run go test ./internal/server -run FieldTexts -update")
 	}
 	s := start(t)
