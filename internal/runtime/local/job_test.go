@@ -1,12 +1,8 @@
 package local
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 )
@@ -41,37 +36,6 @@ func jobWith(change func(j *batchv1.JobSpec, p *corev1.PodSpec)) runtime.Attempt
 		panic(err)
 	}
 	return runtime.Attempt{ID: newID(), Incarnation: "one", Namespace: "research", Name: "test", Manifest: text}
-}
-
-func logsOf(t *testing.T, r *Runtime, id job.AttemptID, options runtime.LogOptions) string {
-	t.Helper()
-	stream, err := r.Logs(t.Context(), id, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	text, err := io.ReadAll(stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// firstLine waits for the first line that an attempt writes.
-func firstLine(t *testing.T, r *Runtime, id job.AttemptID) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	stream, err := r.Logs(ctx, id, runtime.LogOptions{Follow: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	line, err := bufio.NewReader(stream).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return line
 }
 
 // run applies an attempt and returns how it ended and what it wrote.
@@ -247,56 +211,6 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
-func TestRejected(t *testing.T) {
-	r := openTest(t, testOptions(t))
-	for _, test := range []struct {
-		name   string
-		change func(j *batchv1.JobSpec, p *corev1.PodSpec)
-		want   string
-	}{
-		{"no command", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Command = nil }, "pulls no image"},
-		{"no containers", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = nil }, "there are none"},
-		{"secret", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "vault"}, Key: "pin"}}}}
-		}, "key pin of secret vault"},
-		{"config map", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}, Key: "k"}}}}
-		}, "key k of config map settings"},
-		{"unknown field", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.whim"}}}}
-		}, "spec.whim"},
-		{"volume", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-			p.Volumes = []corev1.Volume{{Name: "claim", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "disk"}}}}
-		}, "volumes[0] (claim)"},
-		{"working directory outside", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "../.." }, "leads out"},
-		{"working directory missing", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "/no/such/dir" }, "does not exist"},
-		{"suspended", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Suspend = new(true) }, "suspend"},
-		{"nothing to run", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Parallelism = new(int32(0)) }, "parallelism"},
-		{"restart always", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.RestartPolicy = corev1.RestartPolicyAlways }, "restartPolicy"},
-		{"twins", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = append(p.Containers, p.Containers[0]) }, "two containers"},
-		{"a name that is a path", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Name = "../../main" }, "can't name a file"},
-		{"lifecycle", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Lifecycle = &corev1.Lifecycle{} }, "lifecycle"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
-				p.Containers = []corev1.Container{shell("main", "exit 0")}
-				test.change(j, p)
-			})
-			rejected, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), a))
-			if !ok || rejected.Reason != reasonUnsupported || !strings.Contains(rejected.Message, test.want) {
-				t.Errorf("%v, want a rejection that says %q", rejected, test.want)
-			}
-		})
-	}
-	if held, _, _ := r.List(t.Context()); len(held) > 0 {
-		t.Errorf("held: %+v", held)
-	}
-	bad := attemptOf(job.AttemptID{Job: "../../etc", Attempt: 1}, "exit 0")
-	if _, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), bad)); !ok {
-		t.Error("applied an attempt whose ID is a path")
-	}
-}
-
 func TestMissingCommand(t *testing.T) {
 	r := openTest(t, testOptions(t))
 	a := jobWith(func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
@@ -311,196 +225,6 @@ func TestMissingCommand(t *testing.T) {
 		return e.Warning && e.Reason == "Failed" && strings.Contains(e.Message, "no image is pulled")
 	}) {
 		t.Errorf("no event says why: %+v", events)
-	}
-}
-
-// A process that hands its output to somebody outside does not hold up the end.
-func TestOutputThatStaysOpen(t *testing.T) {
-	t.Run("success", func(t *testing.T) {
-		outputThatStaysOpen(t, runtime.PhaseSucceeded, func(r *Runtime, id job.AttemptID) error {
-			(&fixture{r.options}).Release(t, id)
-			return nil
-		})
-	})
-	t.Run("fence", func(t *testing.T) {
-		outputThatStaysOpen(t, runtime.PhaseLost, func(r *Runtime, _ job.AttemptID) error { return r.Fence(t.Context()) })
-	})
-}
-
-func outputThatStaysOpen(t *testing.T, phase runtime.Phase, end func(*Runtime, job.AttemptID) error) {
-	t.Helper()
-	options := testOptions(t)
-	r := openTest(t, options)
-	a := attemptOf(newID(), `echo "$$$$" >"$GCO_CHECKPOINT/pid"; `+holding)
-	apply(t, r, a)
-	pidFile := filepath.Join(options.CheckpointDir, string(a.ID.Job), "pid")
-	eventually(t, "the script", func() bool { return starts(t, options, a.ID) == 1 })
-	pid, err := os.ReadFile(pidFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := os.OpenFile("/proc/"+strings.TrimSpace(string(pid))+"/fd/1", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer output.Close()
-	if err := end(r, a.ID); err != nil {
-		t.Fatal(err)
-	}
-	awaitPhase(t, r, a.ID, phase)
-}
-
-func TestLogLimits(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		limit  int64
-		script string
-		check  func(t *testing.T, text string)
-	}{
-		{"limit", 1000, `i=0; while [ $i -lt 200 ]; do echo "line $i"; i=$((i+1)); done`, func(t *testing.T, text string) {
-			if !strings.HasPrefix(text, "line 0\n") || !strings.Contains(text, "the limit of 1000 bytes for this log was reached") || len(text) > 1200 {
-				t.Errorf("%d bytes: %q", len(text), text)
-			}
-		}},
-		{"long line", 1 << 20, `head -c 100000 /dev/zero | tr '\0' x; echo; echo after`, func(t *testing.T, text string) {
-			if text != strings.Repeat("x", 100000)+"\nafter\n" {
-				t.Errorf("%d bytes, ending in %q", len(text), text[max(0, len(text)-20):])
-			}
-		}},
-		{"no line feed at the end", 1 << 20, `printf 'a\nb'`, func(t *testing.T, text string) {
-			if text != "a\nb\n" {
-				t.Errorf("%q", text)
-			}
-		}},
-		{"any bytes", 1 << 20, `printf '\000\377\r\n\n'`, func(t *testing.T, text string) {
-			if text != "\x00\xff\r\n\n" {
-				t.Errorf("%q", text)
-			}
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			options := testOptions(t)
-			options.LogLimit = test.limit
-			r := openTest(t, options)
-			o, text := run(t, r, attemptOf(newID(), test.script))
-			if o.Phase != runtime.PhaseSucceeded {
-				t.Errorf("%+v", o)
-			}
-			test.check(t, text)
-		})
-	}
-}
-
-// A full disk loses output, and nothing else.
-func TestLogDiskFull(t *testing.T) {
-	options := testOptions(t)
-	r := openTest(t, options)
-	a := jobWith(func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-		// The init container puts a full device where the log is to be.
-		p.InitContainers = []corev1.Container{shell("init", `d=$(dirname "$(dirname "$HOME")"); ln -s /dev/full "$d/logs/$(basename "$HOME")_main"`)}
-		p.Containers = []corev1.Container{shell("main", "i=0; while [ $i -lt 100 ]; do echo lost; i=$((i+1)); done; exit 0")}
-	})
-	apply(t, r, a)
-	if o := awaitEnd(t, r, a.ID); o.Phase != runtime.PhaseSucceeded {
-		t.Errorf("%+v", o)
-	}
-	if got := logsOf(t, r, a.ID, runtime.LogOptions{Container: "init"}); got != "" {
-		t.Errorf("logs %q", got)
-	}
-}
-
-func TestNodesAreShared(t *testing.T) {
-	r := openTest(t, testOptions(t)) // two nodes with four GPUs each
-	withGPUs := func(n string) runtime.Attempt {
-		return jobWith(func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-			c := shell("main", `echo "$GCO_NODE $CUDA_VISIBLE_DEVICES"; `+holding)
-			c.Resources.Limits = corev1.ResourceList{gpu: resource.MustParse(n)}
-			p.Containers = []corev1.Container{c}
-		})
-	}
-	var held []runtime.Attempt
-	for _, n := range []string{"3", "1", "2", "2"} {
-		a := withGPUs(n)
-		apply(t, r, a)
-		held = append(held, a)
-	}
-	refused := func(n string, kind capacity.FailureKind) {
-		t.Helper()
-		rejected, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), withGPUs(n)))
-		if !ok || rejected.Capacity == nil || rejected.Capacity.Kind != kind || rejected.Capacity.Resource != gpu {
-			t.Errorf("%s GPUs: %+v, want %s", n, rejected, kind)
-		}
-	}
-	refused("1", capacity.NoCapacity)
-	refused("5", capacity.NeverFits)
-	snapshot, err := r.Capacity(t.Context())
-	if err != nil || snapshot.Free()[gpu] != 0 || snapshot.Total()[gpu] != 8 {
-		t.Errorf("%+v (%v)", snapshot, err)
-	}
-	f := &fixture{r.options}
-	given := map[string]bool{}
-	for i, a := range held {
-		line := strings.Fields(firstLine(t, r, a.ID))
-		gpus := strings.Split(line[1], ",")
-		if len(gpus) != []int{3, 1, 2, 2}[i] {
-			t.Errorf("attempt %d was given %v", i, gpus)
-		}
-		for _, g := range gpus {
-			if given[g] {
-				t.Errorf("GPU %s was given twice", g)
-			}
-			given[g] = true
-		}
-		if o := line[0]; i < 2 && o != "us-east-1-node-0" || i >= 2 && o != "us-east-1-node-1" {
-			t.Errorf("attempt %d is on %s; they leave GPUs apart that could be together", i, o)
-		}
-	}
-	f.Release(t, held[0].ID)
-	awaitPhase(t, r, held[0].ID, runtime.PhaseSucceeded)
-	if got := func() int64 { s, _ := r.Capacity(t.Context()); return s.Free()[gpu] }(); got != 3 {
-		t.Errorf("%d GPUs are free after the end, want 3", got)
-	}
-	apply(t, r, withGPUs("3"))
-}
-
-func TestNodeChoice(t *testing.T) {
-	options := testOptions(t)
-	options.Nodes = []capacity.NodeShape{
-		{Count: 1, Architecture: "amd64", Total: capacity.Resources{capacity.CPU: 8000}},
-		{Count: 1, Architecture: "arm64", Total: capacity.Resources{capacity.CPU: 8000}, Labels: map[string]string{"disk": "fast"}},
-		{Count: 1, Architecture: "amd64", Total: capacity.Resources{capacity.CPU: 8000}, Taints: []capacity.Taint{{Key: "team", Value: "vision", Effect: "NoSchedule"}}},
-	}
-	r := openTest(t, options)
-	for _, test := range []struct {
-		name   string
-		change func(p *corev1.PodSpec)
-		want   string
-	}{
-		{"architecture", func(p *corev1.PodSpec) { p.NodeSelector = map[string]string{"kubernetes.io/arch": "arm64"} }, "us-east-1-node-1"},
-		{"label", func(p *corev1.PodSpec) { p.NodeSelector = map[string]string{"disk": "fast"} }, "us-east-1-node-1"},
-		{"toleration and affinity", func(p *corev1.PodSpec) {
-			p.Tolerations = []corev1.Toleration{{Key: "team", Operator: corev1.TolerationOpExists}}
-			p.NodeSelector = map[string]string{"kubernetes.io/arch": "amd64"}
-			p.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("8")}
-		}, "us-east-1-node-0"},
-		{"nowhere", func(p *corev1.PodSpec) { p.NodeSelector = map[string]string{"disk": "slow"} }, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := jobWith(func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
-				p.Containers = []corev1.Container{shell("main", `echo "$GCO_NODE"`)}
-				test.change(p)
-			})
-			if test.want == "" {
-				rejected, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), a))
-				if !ok || rejected.Capacity == nil || rejected.Capacity.Kind != capacity.NeverFits {
-					t.Errorf("%+v", rejected)
-				}
-				return
-			}
-			if o, text := run(t, r, a); strings.TrimSpace(text) != test.want {
-				t.Errorf("on %q, want %s (%+v)", text, test.want, o)
-			}
-		})
 	}
 }
 

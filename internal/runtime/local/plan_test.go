@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 )
 
@@ -72,4 +74,54 @@ func FuzzCompile(f *testing.F) {
 			t.Errorf("the plan can't be written down: %v", err)
 		}
 	})
+}
+
+func TestRejected(t *testing.T) {
+	r := openTest(t, testOptions(t))
+	for _, test := range []struct {
+		name   string
+		change func(j *batchv1.JobSpec, p *corev1.PodSpec)
+		want   string
+	}{
+		{"no command", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Command = nil }, "pulls no image"},
+		{"no containers", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = nil }, "there are none"},
+		{"secret", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
+			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "vault"}, Key: "pin"}}}}
+		}, "key pin of secret vault"},
+		{"config map", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
+			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}, Key: "k"}}}}
+		}, "key k of config map settings"},
+		{"unknown field", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
+			p.Containers[0].Env = []corev1.EnvVar{{Name: "X", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.whim"}}}}
+		}, "spec.whim"},
+		{"volume", func(_ *batchv1.JobSpec, p *corev1.PodSpec) {
+			p.Volumes = []corev1.Volume{{Name: "claim", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "disk"}}}}
+		}, "volumes[0] (claim)"},
+		{"working directory outside", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "../.." }, "leads out"},
+		{"working directory missing", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].WorkingDir = "/no/such/dir" }, "does not exist"},
+		{"suspended", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Suspend = new(true) }, "suspend"},
+		{"nothing to run", func(j *batchv1.JobSpec, _ *corev1.PodSpec) { j.Parallelism = new(int32(0)) }, "parallelism"},
+		{"restart always", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.RestartPolicy = corev1.RestartPolicyAlways }, "restartPolicy"},
+		{"twins", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers = append(p.Containers, p.Containers[0]) }, "two containers"},
+		{"a name that is a path", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Name = "../../main" }, "can't name a file"},
+		{"lifecycle", func(_ *batchv1.JobSpec, p *corev1.PodSpec) { p.Containers[0].Lifecycle = &corev1.Lifecycle{} }, "lifecycle"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := jobWith(func(j *batchv1.JobSpec, p *corev1.PodSpec) {
+				p.Containers = []corev1.Container{shell("main", "exit 0")}
+				test.change(j, p)
+			})
+			rejected, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), a))
+			if !ok || rejected.Reason != reasonUnsupported || !strings.Contains(rejected.Message, test.want) {
+				t.Errorf("%v, want a rejection that says %q", rejected, test.want)
+			}
+		})
+	}
+	if held, _, _ := r.List(t.Context()); len(held) > 0 {
+		t.Errorf("held: %+v", held)
+	}
+	bad := attemptOf(job.AttemptID{Job: "../../etc", Attempt: 1}, "exit 0")
+	if _, ok := errors.AsType[*runtime.Rejected](r.Apply(t.Context(), bad)); !ok {
+		t.Error("applied an attempt whose ID is a path")
+	}
 }
