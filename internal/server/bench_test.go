@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -62,6 +63,29 @@ func BenchmarkHandler(b *testing.B) {
 			request := httptest.NewRequestWithContext(b.Context(), post, "/api/v1/jobs", strings.NewReader(helloManifest))
 			request.Header.Set("Content-Type", "application/json")
 			nothing.ServeHTTP(httptest.NewRecorder(), request)
+		}
+	})
+}
+
+// BenchmarkDecode measures what strictness costs beside encoding/json.
+func BenchmarkDecode(b *testing.B) {
+	text := []byte(`{"manifest":` + helloManifest + `}`)
+	b.Run("strict", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if faults, err := decodeStrict(text, submissionShape, new(api.Submission)); err != nil || len(faults) > 0 {
+				b.Fatal(faults, err)
+			}
+		}
+	})
+	b.Run("encoding json", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if err := json.Unmarshal(text, new(api.Submission)); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
@@ -115,8 +116,9 @@ func (c *call) sync() error {
 		return invalid(faults)
 	}
 	c.metrics.syncs.Inc()
-	ctx, stop := c.untilStop(c.r.Context())
+	controller, stop := c.stream()
 	defer stop()
+	ctx := c.r.Context()
 	response, err := c.queue.Sync(ctx, name, request)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -124,6 +126,7 @@ func (c *call) sync() error {
 		}
 		return err
 	}
+	_ = controller.SetWriteDeadline(time.Now().Add(c.timing.Stall))
 	return c.json(http.StatusOK, response)
 }
 

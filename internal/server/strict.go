@@ -45,6 +45,7 @@ func scanDocument(text []byte, of *shape) (*scanner, error) {
 		return nil, &malformed{"the body is not UTF-8 text"}
 	}
 	s := &scanner{text: text}
+	s.path, s.names, s.top = s.room.path[:0], s.room.names[:0], s.room.top[:0]
 	s.space()
 	if s.at == len(text) {
 		return nil, &malformed{"the body is empty; it should be a JSON document"}
@@ -86,9 +87,17 @@ type scanner struct {
 	path   []step
 	faults []job.Fault
 	// top collects the names of the outermost object.
-	top []string
+	top [][]byte
 	// names is a stack of the names of the objects that are open.
 	names [][]byte
+
+	// Room for what most documents need, so that the slices above do not
+	// have to grow.
+	room struct {
+		path  [16]step
+		names [32][]byte
+		top   [8][]byte
+	}
 }
 
 // step is a name, or where that is nil an index.
@@ -169,7 +178,6 @@ func (s *scanner) object(of *shape) error {
 	s.at++
 	outermost := len(s.path) == 0
 	first := len(s.names)
-	defer func() { s.names = s.names[:first] }()
 	var many map[string]bool
 	for n := 0; ; n++ {
 		s.space()
@@ -186,7 +194,7 @@ func (s *scanner) object(of *shape) error {
 			return &malformed{fmt.Sprintf("the name %q comes twice in one object", s.field())}
 		}
 		if outermost && len(s.top) < maxFaults {
-			s.top = append(s.top, string(name))
+			s.top = append(s.top, name)
 		}
 		if err := s.value(s.member(of, name)); err != nil {
 			return err
@@ -207,7 +215,13 @@ func (s *scanner) object(of *shape) error {
 		}
 	}
 	s.checkRequired(of, s.names[first:])
+	s.names = s.names[:first]
 	return nil
+}
+
+// has tells whether the outermost object has a name.
+func (s *scanner) has(name string) bool {
+	return slices.ContainsFunc(s.top, func(n []byte) bool { return string(n) == name })
 }
 
 // name reads the name of a member and the colon after it.

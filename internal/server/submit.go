@@ -84,7 +84,7 @@ func decodeSubmission(text []byte) (api.Submission, []job.Fault, error) {
 	if err != nil {
 		return api.Submission{}, nil, err
 	}
-	if slices.Contains(scanned.top, "apiVersion") && slices.Contains(scanned.top, "kind") {
+	if scanned.has("apiVersion") && scanned.has("kind") {
 		if !json.Valid(text) {
 			return api.Submission{}, nil, &malformed{"the body is not JSON"}
 		}
