@@ -130,8 +130,13 @@ type patientWriter struct {
 	flush      bool
 }
 
+// patience gives the next write the time that a slow reader may take.
+func (c *call) patience(controller *http.ResponseController) {
+	_ = controller.SetWriteDeadline(time.Now().Add(c.timing.Stall))
+}
+
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.controller.SetWriteDeadline(time.Now().Add(w.c.timing.Stall))
+	w.c.patience(w.controller)
 	n, err := w.c.w.Write(p)
 	if err == nil && w.flush {
 		err = w.controller.Flush()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
@@ -126,7 +125,7 @@ func (c *call) sync() error {
 		}
 		return err
 	}
-	_ = controller.SetWriteDeadline(time.Now().Add(c.timing.Stall))
+	c.patience(controller)
 	return c.json(http.StatusOK, response)
 }
 
