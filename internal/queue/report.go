@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/gco-project/gco/api"
-	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/store"
@@ -17,12 +16,19 @@ import (
 // inventoryPage is how many records one comparison reads at a time.
 const inventoryPage = 1000
 
-// Bounds of a region's back-off after a capacity failure. It doubles with
-// each failure that comes before the one before is forgotten.
+// What is kept of an agent's words, in bytes: they go into records and events.
 const (
-	firstBackoff = 30 * time.Second
-	maxBackoff   = 30 * time.Minute
+	maxReason  = 256
+	maxMessage = 4096
 )
+
+// cut shortens a text to a number of bytes, and shows that it did.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
 
 // report turns the observations of a request into transitions.
 func (s *syncCall) report(ctx context.Context) error {
@@ -100,7 +106,7 @@ func (s *syncCall) answersFor(j job.Job, id job.AttemptID) bool {
 
 // eventOf is what an observation means for a job; false when it is no news.
 func eventOf(j job.Job, o api.Observation) (job.Event, bool) {
-	event := job.Event{Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode}
+	event := job.Event{Reason: cut(o.Reason, maxReason), Message: cut(o.Message, maxMessage), ExitCode: o.ExitCode}
 	switch runtime.Phase(o.Phase) {
 	case runtime.PhaseApplied:
 		event.Kind = job.Applied
@@ -194,38 +200,13 @@ func (s *syncCall) compareInventory(ctx context.Context, page api.Inventory) err
 	return nil
 }
 
-// supersede has the agent stop an attempt that the queue has given up, unless
-// it is about to.
+// supersede has the agent stop an attempt that the queue has given up. It
+// does so also where the agent is busy with it: what was reported once is not
+// reported again.
 func (s *syncCall) supersede(id job.AttemptID) {
-	if !s.known[id] && !slices.Contains(s.superseded, id) {
-		s.superseded = append(s.superseded, id)
+	if s.strangers[id] {
+		return
 	}
-}
-
-// backOff keeps the region from getting more work that needs the resource.
-func (s *syncCall) backOff(ctx context.Context, failure api.CapacityFailure) error {
-	now := s.q.Clock.Now()
-	backoff := capacity.Backoff{
-		Kind: capacity.FailureKind(failure.Kind), Failures: 1, Since: now, Message: failure.Message,
-	}
-	if before, ok := s.record.Backoffs[failure.Resource]; ok && now.Before(before.Until.Add(maxBackoff)) {
-		if now.Before(before.Until) {
-			// The same shortage, seen through several attempts.
-			return nil
-		}
-		backoff.Failures, backoff.Since = before.Failures+1, before.Since
-	}
-	pause := firstBackoff
-	for i := 1; i < backoff.Failures && pause < maxBackoff; i++ {
-		pause *= 2
-	}
-	backoff.Until = now.Add(min(pause, maxBackoff))
-	if err := s.q.Store.SetBackoff(ctx, s.region, failure.Resource, backoff); err != nil {
-		return fmt.Errorf("backing off %s in %s: %w", failure.Resource, s.region, err)
-	}
-	if s.record.Backoffs == nil {
-		s.record.Backoffs = map[string]capacity.Backoff{}
-	}
-	s.record.Backoffs[failure.Resource] = backoff
-	return nil
+	s.strangers[id] = true
+	s.superseded = append(s.superseded, id)
 }

@@ -16,6 +16,7 @@ import (
 const (
 	maxStarts    = 500
 	maxStops     = 1000
+	attemptPage  = 1000
 	claimPage    = 200
 	maxClaimScan = 2000
 )
@@ -40,12 +41,13 @@ func (q *Queue) Sync(ctx context.Context, region string, request api.SyncRequest
 	}
 	signal, stop := q.regions.subscribe(region)
 	defer stop()
-	s := &syncCall{q: q, region: region, request: request, known: refs(request.Known)}
+	s := &syncCall{
+		q: q, region: region, request: request, known: refs(request.Known), strangers: map[job.AttemptID]bool{},
+	}
 	if err := s.receive(ctx); err != nil {
 		return api.SyncResponse{}, err
 	}
-	wait := min(time.Duration(request.WaitSeconds*float64(time.Second)), q.Timing.LongPoll)
-	end := q.Clock.Now().Add(wait)
+	end := q.Clock.Now().Add(boundedWait(request.WaitSeconds, q.Timing.LongPoll))
 	for {
 		response, err := s.answer(ctx)
 		left := end.Sub(q.Clock.Now())
@@ -64,8 +66,15 @@ func (q *Queue) Sync(ctx context.Context, region string, request api.SyncRequest
 	}
 }
 
+// boundedWait compares as numbers: a float need not fit into a duration.
+func boundedWait(seconds float64, most time.Duration) time.Duration {
+	return time.Duration(max(0, min(seconds, most.Seconds())) * float64(time.Second))
+}
+
+// hasWork tells whether an answer should not wait. An agent sends its
+// inventory as soon as it has one, so to want it is no work.
 func hasWork(r api.SyncResponse) bool {
-	return r.InventoryWanted || len(r.Start)+len(r.Stop)+len(r.Requests) > 0
+	return len(r.Start)+len(r.Stop)+len(r.Requests) > 0
 }
 
 func (q *Queue) openSession(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
@@ -92,8 +101,10 @@ type syncCall struct {
 	known   map[job.AttemptID]bool
 	// record is the region as it was after the renewal.
 	record capacity.Region
-	// superseded attempts are held by the agent, and no longer wanted.
+	// superseded attempts are held by the agent, and no longer wanted;
+	// strangers is the same as a set.
 	superseded []job.AttemptID
+	strangers  map[job.AttemptID]bool
 }
 
 func (s *syncCall) guard() *store.Guard {
@@ -245,12 +256,36 @@ func (s *syncCall) claim(ctx context.Context) error {
 	return nil
 }
 
+// claimed lists all that the region has claimed and not yet applied.
 func (s *syncCall) claimed(ctx context.Context) ([]job.Job, error) {
-	claimed, err := s.q.Store.Claimed(ctx, s.region, "", maxClaimScan)
+	var all []job.Job
+	err := eachPage(ctx, s.region, s.q.Store.Claimed, func(j job.Job) bool {
+		all = append(all, j)
+		return true
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listing what %s has claimed: %w", s.region, err)
 	}
-	return claimed, nil
+	return all, nil
+}
+
+// eachPage calls f for each of a region's jobs in a list, until f has enough.
+func eachPage(ctx context.Context, region string, list func(context.Context, string, job.ID, int) ([]job.Job, error), f func(job.Job) bool) error {
+	for after := job.ID(""); ; {
+		page, err := list(ctx, region, after, attemptPage)
+		if err != nil {
+			return err
+		}
+		for _, j := range page {
+			if !f(j) {
+				return nil
+			}
+			after = j.ID
+		}
+		if len(page) < attemptPage {
+			return nil
+		}
+	}
 }
 
 // starts lists every claimed attempt that the agent is not busy with.
@@ -278,23 +313,23 @@ func (s *syncCall) starts(ctx context.Context) ([]api.Start, error) {
 
 // stops lists every attempt that the agent should stop and is not busy with.
 func (s *syncCall) stops(ctx context.Context) ([]api.Stop, error) {
-	unwanted, err := s.q.Store.Unwanted(ctx, s.region, "", maxStops)
-	if err != nil {
-		return nil, fmt.Errorf("listing what %s should stop: %w", s.region, err)
-	}
 	var stops []api.Stop
-	for _, id := range s.superseded {
-		stops = append(stops, api.Stop{AttemptRef: ref(id), Reason: "superseded"})
-	}
-	for _, j := range unwanted {
+	err := eachPage(ctx, s.region, s.q.Store.Unwanted, func(j job.Job) bool {
 		if s.known[j.AttemptID()] {
-			continue
+			return true
 		}
 		reason := string(j.StopReason)
 		if j.Intent == job.Move {
 			reason = "move"
 		}
 		stops = append(stops, api.Stop{AttemptRef: ref(j.AttemptID()), Reason: reason})
+		return len(stops) < maxStops
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing what %s should stop: %w", s.region, err)
+	}
+	for _, id := range s.superseded {
+		stops = append(stops, api.Stop{AttemptRef: ref(id), Reason: "superseded"})
 	}
 	return stops, nil
 }

@@ -41,8 +41,8 @@ var mutantTable = []mutant{
 	}},
 	{"event-outside-the-write", "a change of intent is written without its event", []edit{
 		{
-			"store/sqlite/commit.go", "	if err := t.insertEvent(b.seq, &c.Transition, c.event); err != nil {\n",
-			"	if c.Transition.From == c.Transition.To {\n	} else if err := t.insertEvent(b.seq, &c.Transition, c.event); err != nil {\n",
+			"store/sqlite/commit.go", "	if err := t.addEvent(&t.changes, string(j.ID), &c.Transition, c.event); err != nil {\n",
+			"	if c.Transition.From == c.Transition.To {\n	} else if err := t.addEvent(&t.changes, string(j.ID), &c.Transition, c.event); err != nil {\n",
 		},
 	}},
 	{"epoch-not-raised", "a new session keeps the epoch of the last one", []edit{
@@ -58,13 +58,13 @@ var mutantTable = []mutant{
 		{"queue/rescuer.go", "< r.q.Timing.Takeover {\n", "< r.q.Timing.Trust/3 {\n"},
 	}},
 	{"version-not-checked", "of two changes to one job the later one wins", []edit{
-		{"store/sqlite/commit.go", "	if b.version != j.Version-1 {\n", "	if false {\n"},
+		{"store/sqlite/commit.go", "AND version = ? AND state = ? AND region = ? AND", "AND ? > 0 AND ? != '' AND ? IS NOT NULL AND"},
 	}},
 	{"claim-not-repeated", "an attempt is named in one answer only", []edit{
 		{"queue/sync.go", "s.known[j.AttemptID()] || j.Intent != job.Run", "s.q.Clock.Since(j.ClaimedAt) > 0 || j.Intent != job.Run"},
 	}},
 	{"strangers-run-on", "an attempt that the queue has given up is not stopped when its region returns", []edit{
-		{"queue/report.go", "	if !s.known[id] && !slices.Contains(s.superseded, id) {\n", "	if false {\n"},
+		{"queue/report.go", "	if s.strangers[id] {\n", "	if true {\n"},
 	}},
 	{"missing-not-noticed", "an attempt that its region has forgotten counts as running", []edit{
 		{"queue/report.go", "held[id] || j.State == job.Claimed", "held[id] || true"},
