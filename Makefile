@@ -46,8 +46,8 @@ test-unit: ## Test the main module with -race, in random order
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.
-test-sim: ## Run the simulation [SCHEDULES=500]
-	go test -count=1 ./internal/sim -schedules=$(SCHEDULES)
+test-sim: ## Run the simulation, and show that it catches mutants [SCHEDULES=500]
+	go test -count=1 ./internal/sim -schedules=$(SCHEDULES) -mutants=100 -timeout 30m
 
 test-nested: ## Test the nested modules
 	@for module in $(NESTED); do echo "# $$module"; (cd $$module && go vet ./... && go test -shuffle=on ./...); done

@@ -145,7 +145,9 @@ func (m mutant) play(t *testing.T) (schedule int, promise string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return schedule, string(bytes.TrimSpace(found[2]))
+	promise, _, _ = strings.Cut(string(bytes.TrimSpace(found[2])), "; ")
+	promise, _, _ = strings.Cut(promise, ": {")
+	return schedule, promise
 }
 
 func writeMutantRows(t *testing.T, rows []string) {
