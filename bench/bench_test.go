@@ -149,3 +149,20 @@ func TestEveryClassOfTheLoadIsItsOwn(t *testing.T) {
 		t.Errorf("%d classes; want %d", len(seen), classes)
 	}
 }
+
+// TestBareRowsCycle also holds the statements for the store's own rows to its
+// schema.
+func TestBareRowsCycle(t *testing.T) {
+	sources, err := newTemplates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{
+		dir: t.TempDir(), report: newReport(io.Discard), sizes: sizes{rounds: 2, cycled: 2000},
+		loaded: map[int]string{}, sources: sources,
+	}
+	own, plain, err := b.bareRows(t.Context(), 1000)
+	if err != nil || own <= 0 || plain <= 0 {
+		t.Errorf("%v own rows and %v plain rows a second, %v", own, plain, err)
+	}
+}
