@@ -7,51 +7,54 @@ import (
 	"github.com/gco-project/gco/internal/job"
 )
 
-// runMany brings many jobs to run in a region.
-func (f *fixture) runMany(r *remote, n int, change ...func(*api.Submission)) []job.AttemptID {
-	f.t.Helper()
-	r.request.Capacity, r.request.MaxStart = nodesOf(n), n
-	r.mustSync()
+// claimed has the region claim some jobs, which it then is busy with.
+func (r *remote) claimed(n int) []api.AttemptRef {
+	r.f.t.Helper()
+	var known []api.AttemptRef
 	for range n {
-		f.submit(change...)
-	}
-	var attempts []job.AttemptID
-	for len(attempts) < n {
-		f.step()
+		r.f.submit()
+		r.f.step()
+		r.request.Known = known
 		r.mustSync()
-		if len(r.response.Start) == 0 {
-			f.t.Fatalf("only %d of %d jobs started", len(attempts), n)
-		}
-		for _, s := range r.response.Start {
-			attempts = append(attempts, attemptID(s.AttemptRef))
-			r.request.Observations = append(r.request.Observations, api.Observation{AttemptRef: s.AttemptRef, Phase: "running"})
-		}
-		r.request.Capacity = nodesOf(n - len(attempts))
+		known = append(known, ref(r.started()))
 	}
-	r.mustSync()
-	return attempts
+	return known
 }
 
-// TestSlowStopsHideNoOthers has as many attempts stopping as one answer
-// lists.
+// TestSlowStopsHideNoOthers has more attempts stopping than one answer lists.
 func TestSlowStopsHideNoOthers(t *testing.T) {
 	f := newFixture(t)
-	r := f.open("east", 1)
-	attempts := f.runMany(r, maxStops+1)
-	for _, id := range attempts {
-		if _, err := f.Cancel(t.Context(), id.Job); err != nil {
-			t.Fatal(err)
+	f.bounds = answerBounds{starts: 2, stops: 2, page: 2}
+	r := f.open("east", 2)
+	attempts := r.claimed(5)
+	if _, err := f.Drain(t.Context(), "east"); err != nil {
+		t.Fatal(err)
+	}
+	f.step()
+	told := map[job.AttemptID]bool{}
+	for range 3 {
+		stops := r.mustSync().Stop
+		for _, s := range stops {
+			told[attemptID(s.AttemptRef)] = true
+		}
+		for id := range told {
+			r.request.Known = append(r.request.Known, ref(id))
 		}
 	}
-	known := map[job.AttemptID]bool{}
-	for _, s := range r.mustSync().Stop {
-		known[attemptID(s.AttemptRef)] = true
-		r.request.Known = append(r.request.Known, s.AttemptRef)
+	if len(told) != len(attempts) {
+		t.Errorf("%d of %d attempts were told to stop", len(told), len(attempts))
 	}
-	if len(known) != maxStops {
-		t.Fatalf("the first answer stops %d", len(known))
-	}
-	if stops := r.mustSync().Stop; len(stops) != 1 || known[attemptID(stops[0].AttemptRef)] {
-		t.Errorf("the next answer stops %d others", len(stops))
+}
+
+// TestSlowStartsHideNoOthers has more attempts starting than are read at a
+// time.
+func TestSlowStartsHideNoOthers(t *testing.T) {
+	f := newFixture(t)
+	f.bounds = answerBounds{starts: 2, stops: 2, page: 2}
+	r := f.open("east", 2)
+	attempts := r.claimed(5)
+	r.request.Known = attempts[:4]
+	if starts := r.mustSync().Start; len(starts) != 1 || starts[0].AttemptRef != attempts[4] {
+		t.Errorf("the answer starts %+v, want %+v", starts, attempts[4])
 	}
 }

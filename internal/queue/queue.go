@@ -65,6 +65,7 @@ type Queue struct {
 
 	submissions *submissionLimits
 	drain       *drainRates
+	bounds      answerBounds
 
 	// regions wakes the long polls of a region, events whoever watches the
 	// event stream, work the Placer.
@@ -103,6 +104,7 @@ func New(options Options) *Queue {
 		Options:     o,
 		submissions: newSubmissionLimits(o.Limits),
 		drain:       newDrainRates(),
+		bounds:      defaultAnswerBounds,
 		regions:     newSignals(),
 		events:      newSignals(),
 		work:        make(chan struct{}, 1),

@@ -12,14 +12,17 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-// Bounds of one answer; what is left out comes with the next one.
+// Bounds of the claims of one answer; what is left out comes with the next one.
 const (
-	maxStarts    = 500
-	maxStops     = 1000
-	attemptPage  = 1000
 	claimPage    = 200
 	maxClaimScan = 2000
 )
+
+// answerBounds are how much one answer lists, and how many records are read
+// at a time for it.
+type answerBounds struct{ starts, stops, page int }
+
+var defaultAnswerBounds = answerBounds{starts: 500, stops: 1000, page: 1000}
 
 // Sync is the one call of a region's agent. It is level-triggered: the answer
 // holds all that the agent should do and has not reported as done, so that a
@@ -259,7 +262,7 @@ func (s *syncCall) claim(ctx context.Context) error {
 // claimed lists all that the region has claimed and not yet applied.
 func (s *syncCall) claimed(ctx context.Context) ([]job.Job, error) {
 	var all []job.Job
-	err := eachPage(ctx, s.region, s.q.Store.Claimed, func(j job.Job) bool {
+	err := s.each(ctx, s.q.Store.Claimed, func(j job.Job) bool {
 		all = append(all, j)
 		return true
 	})
@@ -269,10 +272,10 @@ func (s *syncCall) claimed(ctx context.Context) ([]job.Job, error) {
 	return all, nil
 }
 
-// eachPage calls f for each of a region's jobs in a list, until f has enough.
-func eachPage(ctx context.Context, region string, list func(context.Context, string, job.ID, int) ([]job.Job, error), f func(job.Job) bool) error {
+// each calls f for the region's jobs in a list, until f has enough.
+func (s *syncCall) each(ctx context.Context, list func(context.Context, string, job.ID, int) ([]job.Job, error), f func(job.Job) bool) error {
 	for after := job.ID(""); ; {
-		page, err := list(ctx, region, after, attemptPage)
+		page, err := list(ctx, s.region, after, s.q.bounds.page)
 		if err != nil {
 			return err
 		}
@@ -282,7 +285,7 @@ func eachPage(ctx context.Context, region string, list func(context.Context, str
 			}
 			after = j.ID
 		}
-		if len(page) < attemptPage {
+		if len(page) < s.q.bounds.page {
 			return nil
 		}
 	}
@@ -296,7 +299,7 @@ func (s *syncCall) starts(ctx context.Context) ([]api.Start, error) {
 	}
 	var starts []api.Start
 	for _, j := range claimed {
-		if s.known[j.AttemptID()] || j.Intent != job.Run || len(starts) == maxStarts {
+		if s.known[j.AttemptID()] || j.Intent != job.Run || len(starts) == s.q.bounds.starts {
 			continue
 		}
 		text, err := s.q.Store.Manifest(ctx, j.ID)
@@ -314,7 +317,7 @@ func (s *syncCall) starts(ctx context.Context) ([]api.Start, error) {
 // stops lists every attempt that the agent should stop and is not busy with.
 func (s *syncCall) stops(ctx context.Context) ([]api.Stop, error) {
 	var stops []api.Stop
-	err := eachPage(ctx, s.region, s.q.Store.Unwanted, func(j job.Job) bool {
+	err := s.each(ctx, s.q.Store.Unwanted, func(j job.Job) bool {
 		if s.known[j.AttemptID()] {
 			return true
 		}
@@ -323,7 +326,7 @@ func (s *syncCall) stops(ctx context.Context) ([]api.Stop, error) {
 			reason = "move"
 		}
 		stops = append(stops, api.Stop{AttemptRef: ref(j.AttemptID()), Reason: reason})
-		return len(stops) < maxStops
+		return len(stops) < s.q.bounds.stops
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing what %s should stop: %w", s.region, err)
