@@ -2,7 +2,9 @@ package local
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local/attempt"
+	"github.com/gco-project/gco/internal/runtime/local/process"
 )
 
 // holding is a script that counts its starts, and runs until it is released.
@@ -215,6 +218,29 @@ func TestKilledSupervisor(t *testing.T) {
 	}
 }
 
+// processIn waits for the process whose number is written to a file.
+func processIn(t *testing.T, path string) process.Process {
+	t.Helper()
+	var found process.Process
+	eventually(t, "a number in "+path, func() bool {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return false
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			return false
+		}
+		entry, err := process.Look(pid)
+		if err != nil {
+			t.Fatalf("process %d: %v", pid, err)
+		}
+		found = entry.Process
+		return true
+	})
+	return found
+}
+
 func TestWildProcessesEnd(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -232,13 +258,19 @@ func TestWildProcessesEnd(t *testing.T) {
 			options := testOptions(t)
 			options.MaxGrace = 50 * time.Millisecond
 			r := openTest(t, options)
-			a := attemptOf(newID(), wild)
+			// The first one also hides what it belongs to.
+			hidden := filepath.Join(t.TempDir(), "pid")
+			a := attemptOf(newID(), `env -i PATH="$PATH" setsid sh -c 'echo "$$$$" >`+hidden+`; exec sleep 1000' &`+"\n"+wild)
 			apply(t, r, a)
 			eventually(t, "a wild tree", func() bool { return len(processes(t, a.ID)) >= 4 && starts(t, options, a.ID) == 1 })
+			hider := processIn(t, hidden)
 			if err := test.end(r, a.ID); err != nil {
 				t.Fatal(err)
 			}
 			awaitPhase(t, r, a.ID, test.phase)
+			if now, err := process.Look(hider.PID); err == nil && now.Process == hider {
+				t.Errorf("the hidden process is left: %+v", now)
+			}
 			if left := processes(t, a.ID); len(left) > 0 {
 				t.Errorf("left behind: %+v", left)
 			}
@@ -393,6 +425,63 @@ func TestCorruptFiles(t *testing.T) {
 		r = reopen(t, options)
 		awaitPhase(t, r, a.ID, runtime.PhaseRunning)
 	})
+}
+
+// A second supervisor, as after a crash while the first was being started,
+// waits for the first, and does nothing.
+func TestSecondSupervisor(t *testing.T) {
+	options := testOptions(t)
+	r := openTest(t, options)
+	a := attemptOf(newID(), holding)
+	apply(t, r, a)
+	awaitPhase(t, r, a.ID, runtime.PhaseRunning)
+	second := exec.Command(options.Supervisor[0], options.Supervisor[1], string(r.region.Dir(idOf(a.ID))))
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{options}
+	f.AwaitRunning(t, a.ID, 1)
+	f.Release(t, a.ID)
+	awaitPhase(t, r, a.ID, runtime.PhaseSucceeded)
+	if err := second.Wait(); err != nil {
+		t.Errorf("the second supervisor: %v", err)
+	}
+	if n := starts(t, options, a.ID); n != 1 {
+		t.Errorf("started %d times", n)
+	}
+	if o := awaitEnd(t, r, a.ID); o.Phase != runtime.PhaseSucceeded {
+		t.Errorf("it is %+v", o)
+	}
+}
+
+// What was held and never started before the host went down stays unstarted,
+// whatever its job says of lost regions.
+func TestRebootBeforeTheStart(t *testing.T) {
+	options := testOptions(t)
+	a := attemptOf(newID(), holding)
+	a.Unfenced = true
+	first := startAgent(t, orders{Options: options, Trust: time.Hour, Attempts: []runtime.Attempt{a}, DieAt: "after hold"})
+	_, _ = first.output.ReadString('\n')
+	first.kill()
+	boot, err := process.Boot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := attempt.Region(options.Dir).Dir(idOf(a.ID)).Record()
+	text, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(record, []byte(strings.ReplaceAll(string(text), boot, "another-boot")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := reopen(t, options)
+	if o := awaitEnd(t, r, a.ID); o.Phase != runtime.PhaseLost || o.Reason != "Rebooted" {
+		t.Errorf("it ended as %+v", o)
+	}
+	if n := starts(t, options, a.ID); n != 0 {
+		t.Errorf("started %d times", n)
+	}
 }
 
 // A lease of another boot is worth nothing, and so is what ran in it.

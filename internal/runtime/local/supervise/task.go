@@ -209,15 +209,20 @@ func (s *supervisor) leaveAlone() {
 		}
 		below = process.Below(table, s.self.PID)
 	}
+	nobodyElse := !slices.ContainsFunc(s.tasks, func(t *task) bool { return !t.exited })
 	for _, t := range left {
-		t.alone, t.aloneSince = s.killLeft(t, below), now()
+		owns := t.owns
+		if nobodyElse { // so it also finds what hides whose it is
+			owns = func(process.Entry) bool { return true }
+		}
+		t.alone, t.aloneSince = s.killLeft(below, owns), now()
 	}
 }
 
-func (s *supervisor) killLeft(t *task, below []process.Entry) (none bool) {
+func (s *supervisor) killLeft(below []process.Entry, owns func(process.Entry) bool) (none bool) {
 	none = true
 	for _, entry := range below {
-		if entry.Zombie || !t.owns(entry) {
+		if entry.Zombie || !owns(entry) {
 			continue
 		}
 		none = false
