@@ -109,6 +109,9 @@ type Guard struct {
 	Epoch int64
 	// Lease must be the region's.
 	Lease capacity.Lease
+	// Renewals, unless it is 0, must be the region's: no Sync may have come in
+	// between.
+	Renewals int64
 }
 
 // Position is a place in the order of waiting jobs: higher priority first,
@@ -190,8 +193,8 @@ type Jobs interface {
 	List(ctx context.Context, query ListQuery) (Page, error)
 
 	// WaitingClasses lists classes with a Queued job whose NotBefore has
-	// passed, ordered by head position, at most limit.
-	WaitingClasses(ctx context.Context, limit int) ([]WaitingClass, error)
+	// passed, ordered by head position, after a position.
+	WaitingClasses(ctx context.Context, after Position, limit int) ([]WaitingClass, error)
 	// Waiting lists such jobs of one class in order, after a position.
 	Waiting(ctx context.Context, class capacity.Class, after Position, limit int) ([]job.Job, error)
 	// Wake makes queued jobs placeable whose NotBefore has passed, and
@@ -218,9 +221,9 @@ type Jobs interface {
 	// Unwanted lists a region's active jobs whose intent is not Run, by ID,
 	// after an ID.
 	Unwanted(ctx context.Context, region string, after job.ID, limit int) ([]job.Job, error)
-	// Suspended lists jobs that sit out a lost region since before the given
-	// time.
-	Suspended(ctx context.Context, before time.Time, limit int) ([]job.Job, error)
+	// Suspended lists jobs that have sat out a lost region for as long as they
+	// may: whose WaitEndsAt has come. Earliest first.
+	Suspended(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
 	// Overdue lists jobs that are not terminal, not already stopping, and
 	// whose deadline has passed.
 	Overdue(ctx context.Context, now time.Time, limit int) ([]job.Job, error)

@@ -308,7 +308,7 @@ func BenchmarkPlace(b *testing.B) {
 			event := job.Event{Kind: job.Place, Region: "region-0", Reason: "best", Decision: []byte(`{"region":"region-0"}`)}
 			measure(b, b.N, func() {
 				for done := 0; done < b.N; {
-					classes, err := s.WaitingClasses(b.Context(), 100)
+					classes, err := s.WaitingClasses(b.Context(), store.Position{}, 100)
 					if err != nil || len(classes) != 1 {
 						b.Fatal(err, len(classes))
 					}

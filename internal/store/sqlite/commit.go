@@ -56,7 +56,8 @@ func (t *tx) check(guard *store.Guard) error {
 	if err != nil && !isDecision(err) {
 		return err
 	}
-	if err != nil || region.Epoch != guard.Epoch || region.Lease != guard.Lease {
+	if err != nil || region.Epoch != guard.Epoch || region.Lease != guard.Lease ||
+		guard.Renewals != 0 && region.Renewals != guard.Renewals {
 		return fmt.Errorf("%w: region %s is not in epoch %d with a lease that is %s", store.ErrStaleSession, guard.Region, guard.Epoch, guard.Lease)
 	}
 	return nil

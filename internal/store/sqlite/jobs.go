@@ -145,7 +145,7 @@ var (
 	stUnwanted = statement(`SELECT ` + recordColumns + ` FROM jobs
 		WHERE unwanted = ? AND id > ? ORDER BY id LIMIT ?`)
 	stSuspended = statement(`SELECT ` + recordColumns + ` FROM jobs
-		WHERE stage = 3 AND stage_at < ? ORDER BY stage_at LIMIT ?`)
+		WHERE stage = 3 AND stage_at <= ? ORDER BY stage_at LIMIT ?`)
 	stOverdue = statement(`SELECT ` + recordColumns + ` FROM jobs
 		WHERE overdue_at <= ? ORDER BY overdue_at LIMIT ?`)
 	stExpired = statement(`SELECT id FROM jobs WHERE stage = 4 AND stage_at <= ? ORDER BY stage_at LIMIT ?`)
@@ -183,9 +183,9 @@ func (s *Store) Unwanted(ctx context.Context, region string, after job.ID, limit
 	return s.readJobs(ctx, "unwanted jobs", stUnwanted, region, string(after), limit)
 }
 
-// Suspended lists jobs that sit out a lost region since before the given time.
-func (s *Store) Suspended(ctx context.Context, before time.Time, limit int) ([]job.Job, error) {
-	return s.readJobs(ctx, "suspended jobs", stSuspended, instant(before), limit)
+// Suspended lists jobs that have sat out a lost region for as long as they may.
+func (s *Store) Suspended(ctx context.Context, now time.Time, limit int) ([]job.Job, error) {
+	return s.readJobs(ctx, "suspended jobs", stSuspended, instant(now), limit)
 }
 
 // Overdue lists jobs whose deadline has passed and that should be stopped.

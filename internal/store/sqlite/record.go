@@ -33,7 +33,7 @@ func keysOf(j *job.Job, class int64) keys {
 	case j.State == job.Placed:
 		k.stage, k.stageAt, k.queue = stagePlaced, instant(j.PlacedAt), queuePlaced+j.Region
 	case j.State.Active():
-		k.stage, k.stageAt, k.lane = stageActive, instant(j.RegionLostAt), laneHeld+j.Region
+		k.stage, k.stageAt, k.lane = stageActive, instant(j.WaitEndsAt()), laneHeld+j.Region
 		if j.RegionLostAt.IsZero() {
 			k.queue = queueActive + j.Region
 		}

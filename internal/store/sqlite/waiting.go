@@ -15,7 +15,7 @@ const wakeStep = 200
 
 var (
 	stHeads = statement(`SELECT c.class, c.demand, c.constraints, h.rank, h.id, h.submitted_at
-		FROM (SELECT class, rank, id, submitted_at FROM heads ORDER BY rank, id LIMIT ?) h CROSS JOIN classes c ON c.seq = h.class
+		FROM (SELECT class, rank, id, submitted_at FROM heads WHERE (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?) h CROSS JOIN classes c ON c.seq = h.class
 		ORDER BY h.rank, h.id`)
 	stWaiting = statement(`SELECT ` + recordColumns + ` FROM jobs
 		WHERE queue = (SELECT 'waiting ' || seq FROM classes WHERE class = ?) AND (rank, id) > (?, ?) ORDER BY rank, id LIMIT ?`)
@@ -27,10 +27,11 @@ var (
 )
 
 // WaitingClasses lists classes with a job that can be placed now.
-func (s *Store) WaitingClasses(ctx context.Context, limit int) ([]store.WaitingClass, error) {
+func (s *Store) WaitingClasses(ctx context.Context, after store.Position, limit int) ([]store.WaitingClass, error) {
 	var all []store.WaitingClass
+	afterRank, afterID := from(after)
 	err := s.read(ctx, "waiting classes", func(r *session) error {
-		return r.each(stHeads, []any{limit}, func(scan func(...any) error) error {
+		return r.each(stHeads, []any{afterRank, afterID, limit}, func(scan func(...any) error) error {
 			var class, demand, constraints, id string
 			var rank int64
 			var submitted any

@@ -93,14 +93,16 @@ func testGuard(t *testing.T, open Opener) {
 		{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLost},
 		{Region: "elsewhere", Epoch: region.Epoch, Lease: capacity.LeaseLive},
 		{Region: "elsewhere", Epoch: 0, Lease: capacity.LeaseNone},
+		{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive, Renewals: region.Renewals + 1},
+		{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive, Renewals: region.Renewals - 1},
 	} {
 		c.want(try(guard), store.ErrStaleSession)
 		c.same("the job behind the guard", c.stored(j.ID), j)
 	}
-	live := store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive}
-	c.must(try(live))
+	c.must(try(store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive, Renewals: region.Renewals}))
 	j = c.stored(j.ID)
 
+	live := store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive}
 	_, err := c.ExpireSession(c.ctx, "r", region.Epoch, region.Renewals, c.now)
 	c.must(err)
 	finish := []store.Change{c.change(j, finished)}

@@ -121,6 +121,21 @@ func testEventsMoveOn(t *testing.T, open Opener) {
 		c.must(err)
 	}
 	rare := c.submit(func(s *job.Spec) { s.Namespace = "rare" })
+	last, err := c.LastEvent(c.ctx)
+	c.must(err)
+	for _, nothing := range []store.EventQuery{
+		{Subject: store.JobSubject(job.NewID()), Limit: 10},
+		{Subject: store.RegionSubject("nowhere"), Limit: 10},
+	} {
+		for calls := 1; nothing.After < last; calls++ {
+			found, next, err := c.Events(c.ctx, nothing)
+			c.must(err)
+			if len(found) > 0 || next <= nothing.After || calls > 2100 {
+				t.Fatalf("after %d calls the cursor stands at %d of %d, and was at %d; found %s", calls, next, last, nothing.After, text(found))
+			}
+			nothing.After = next
+		}
+	}
 	query := store.EventQuery{Namespaces: []string{"rare"}, Limit: 10}
 	for calls := 1; ; calls++ {
 		found, next, err := c.Events(c.ctx, query)

@@ -47,6 +47,9 @@ func pages[K any](c *client, size int, first K, read func(after K, limit int) ([
 		if len(page) < size {
 			return all
 		}
+		if len(all) > 10_000 {
+			c.Fatal("the pages never end")
+		}
 		after = key(page[len(page)-1])
 	}
 }
@@ -107,9 +110,14 @@ func testWaitingClasses(t *testing.T, open Opener) {
 	}
 	check := func(limit int, want ...store.WaitingClass) {
 		t.Helper()
-		got, err := c.WaitingClasses(c.ctx, limit)
+		got, err := c.WaitingClasses(c.ctx, store.Position{}, limit)
 		c.must(err)
 		c.same("waiting classes", got, want)
+		for i := range want {
+			got, err := c.WaitingClasses(c.ctx, want[i].Head, limit)
+			c.must(err)
+			c.same(fmt.Sprintf("waiting classes after the one at %d", i), got[:min(len(got), len(want)-i-1)], want[i+1:])
+		}
 	}
 	check(10, class(urgent, 200), class(early, 100), class(constrained, 100))
 	check(2, class(urgent, 200), class(early, 100))
@@ -142,7 +150,7 @@ func testWake(t *testing.T, open Opener) {
 		jobs, err := c.Waiting(c.ctx, first.Spec.Class, store.Position{}, 10)
 		c.must(err)
 		c.same("waiting jobs", ids(jobs), ids(want))
-		classes, err := c.WaitingClasses(c.ctx, 10)
+		classes, err := c.WaitingClasses(c.ctx, store.Position{}, 10)
 		c.must(err)
 		if (len(classes) > 0) != (len(want) > 0) {
 			t.Errorf("%d waiting classes", len(classes))
@@ -358,28 +366,31 @@ func testSuspended(t *testing.T, open Opener) {
 	c := newClient(t, open)
 	var want []job.Job
 	for i := range 5 {
-		j := c.apply(c.submit(func(s *job.Spec) { s.OnRegionLost = job.Wait }), place([]string{"r", "q"}[i%2]), claim, started, gone)
-		want = append(want, j)
+		wait := func(s *job.Spec) { s.OnRegionLost, s.OnRegionLostLimit = job.Wait, time.Hour }
+		want = append(want, c.apply(c.submit(wait), place([]string{"r", "q"}[i%2]), claim, started, gone))
 		c.pass(time.Minute)
 	}
-	check := func(before time.Time, limit int, want ...job.Job) {
+	// One that waits for less long is due before all others, though it was
+	// lost after them.
+	short := c.apply(c.submit(func(s *job.Spec) { s.OnRegionLost, s.OnRegionLostLimit = job.Wait, time.Minute }),
+		place("r"), claim, started, gone)
+	check := func(now time.Time, limit int, want ...job.Job) {
 		t.Helper()
-		got, err := c.Suspended(c.ctx, before, limit)
+		got, err := c.Suspended(c.ctx, now, limit)
 		c.must(err)
-		slices.SortFunc(got, func(a, b job.Job) int { return strings.Compare(string(a.ID), string(b.ID)) })
 		c.same("suspended", ids(got), ids(want))
 	}
-	check(c.now, 10, want...)
-	check(want[2].RegionLostAt, 10, want[:2]...)
+	check(short.WaitEndsAt().Add(-time.Nanosecond), 10)
+	check(short.WaitEndsAt(), 10, short)
+	check(want[2].WaitEndsAt(), 10, short, want[0], want[1], want[2])
+	check(want[2].WaitEndsAt(), 2, short, want[0])
+	c.apply(short, lost)
 	c.apply(want[0], returned)
-	c.apply(want[1], lost)
 	c.apply(want[2], finished)
-	check(c.now, 10, want[3:]...)
-	got, err := c.Suspended(c.ctx, c.now, 1)
-	c.must(err)
-	if len(got) != 1 {
-		t.Errorf("%d suspended jobs, where one was asked for", len(got))
-	}
+	check(c.now.Add(2*time.Hour), 10, want[1], want[3], want[4])
+	// Who is to stop need not wait.
+	stopping := c.apply(want[3], cancel)
+	check(c.now, 10, stopping)
 }
 
 func testOverdue(t *testing.T, open Opener) {

@@ -230,6 +230,7 @@ func testFollow(t *testing.T, open Opener) {
 			}
 		})
 	}()
+	c.Cleanup(func() { <-done })
 	numbers := map[string]int64{}
 	total := 0
 	query := store.EventQuery{Limit: 50}

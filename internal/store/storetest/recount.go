@@ -308,7 +308,7 @@ func (m *model) checkWaiting() {
 	want := slices.SortedFunc(maps.Values(heads), func(a, b store.WaitingClass) int {
 		return cmp.Or(cmp.Compare(b.Head.Priority, a.Head.Priority), strings.Compare(string(a.Head.ID), string(b.Head.ID)))
 	})
-	got, err := m.WaitingClasses(m.ctx, 10)
+	got, err := m.WaitingClasses(m.ctx, store.Position{}, 10)
 	m.must(err)
 	m.same("waiting classes", got, want)
 	for class := range m.demands {
@@ -390,7 +390,7 @@ func (m *model) checkTimes() {
 		{
 			"suspended",
 			func(at time.Time, limit int) ([]job.Job, error) { return m.Suspended(m.ctx, at, limit) },
-			func(j job.Job) bool { return !j.RegionLostAt.IsZero() && j.RegionLostAt.Before(later) },
+			func(j job.Job) bool { return !j.RegionLostAt.IsZero() && j.WaitEndsAt().Before(later) },
 		},
 		{
 			"overdue",

@@ -51,8 +51,10 @@ func testLeaderLease(t *testing.T, open Opener) {
 	c.want(err, store.ErrConflict)
 	renewed, err := c.TakeLease(c.ctx, "leader", "a", first.Renewals)
 	c.must(err)
-	_, err = c.TakeLease(c.ctx, "leader", "b", first.Renewals)
-	c.want(err, store.ErrConflict)
+	for _, seen := range []int64{first.Renewals, renewed.Renewals + 1} {
+		_, err = c.TakeLease(c.ctx, "leader", "b", seen)
+		c.want(err, store.ErrConflict)
+	}
 	taken, err := c.TakeLease(c.ctx, "leader", "b", renewed.Renewals)
 	c.must(err)
 	if taken.Holder != "b" || taken.Renewals <= renewed.Renewals || renewed.Renewals <= first.Renewals {

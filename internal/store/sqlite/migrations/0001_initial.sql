@@ -25,7 +25,7 @@ CREATE TABLE classes (
 --   stage      0 queued for later, 1 queued, 2 placed, 3 active, 4 finished
 --   stage_at   what Wake, OldestWaiting, PlacedSince, Suspended and Expired
 --              look at in each stage: not_before, submitted_at, placed_at,
---              region_lost_at, the end of its life
+--              the end of its wait for a lost region, the end of its life
 --   queue      'waiting CLASS', 'placed REGION' or 'active REGION', for the
 --              lists in order of priority; 'later' for those in stage 0
 --   lane       'claimed REGION' or 'held REGION', for the lists by ID
