@@ -38,7 +38,7 @@ func (r *report) document(path string, whole bool) error {
 func (r *report) markdown() string {
 	var out strings.Builder
 	m := r.Machine
-	fmt.Fprintf(&out, "%s, %d cores (%s), %s; load %s before the run.\n\n", m.At.Format("2006-01-02"), m.Cores, m.Processor, m.Go, m.Load)
+	fmt.Fprintf(&out, "%s, %d cores (%s), %s; load %s before the run, %s at its end.\n\n", m.At.Format("2006-01-02"), m.Cores, m.Processor, m.Go, m.Load, m.LoadAfter)
 	fmt.Fprint(&out, "| part | promised | measured | bound | holds | made of |\n|---|---|---|---|---|---|\n")
 	for _, p := range r.Promises {
 		relation, holds := "at most", "yes"

@@ -80,6 +80,7 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		err = b.runAll(ctx, selected)
 		stop()
+		b.report.Machine.LoadAfter = load1()
 	}
 	if err == nil {
 		err = b.report.document(*doc, len(selected) == len(parts) && !*quick)

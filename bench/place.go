@@ -49,7 +49,7 @@ func fleetSnapshot(i int) capacity.Snapshot {
 func (b *bench) placements(ctx context.Context) error {
 	for _, regions := range []int{10, 100, 1000} {
 		mean, p99 := b.decisions(regions)
-		b.report.add(mean, "ms", "placement.Decide over %s regions of %s nodes, mean", round(float64(regions)), round(fleetNodes))
+		b.report.add(mean, "ms", "placement.Decide over %s regions of %s nodes, mean", thousands(int64(regions)), thousands(fleetNodes))
 		b.report.add(p99, "ms", "the same, p99")
 		if regions == 1000 {
 			b.report.atMost(mean, 1, "ms for a decision over 1,000 regions", fmt.Sprintf("mean; p99 is %s", round(p99)))

@@ -26,7 +26,10 @@ type machine struct {
 	Go        string    `json:"go"`
 	Processor string    `json:"processor"`
 	Cores     int       `json:"cores"`
-	Load      string    `json:"load"`
+	// Load is the load average before the run, LoadAfter at its end; the run's
+	// own is part of the latter.
+	Load      string `json:"load"`
+	LoadAfter string `json:"loadAfter"`
 }
 
 // figure is one measured value.
@@ -113,7 +116,7 @@ func (r *report) summary() bool {
 		return true
 	}
 	all := true
-	fmt.Fprintf(r.out, "\nPromised figures\n")
+	fmt.Fprintf(r.out, "\nLoad %s before, %s at the end. Promised figures\n", r.Machine.Load, r.Machine.LoadAfter)
 	for _, p := range r.Promises {
 		fmt.Fprintf(r.out, "  (%s) %s\n", p.Part, p)
 		all = all && p.Holds
