@@ -154,7 +154,7 @@ func (b *bench) cycled(ctx context.Context, depth int, cycle func(ctx context.Co
 
 // place promises waiting jobs to the regions in turn.
 func (c *cycling) place(ctx context.Context, jobs int) error {
-	waiting, err := c.store.WaitingClasses(ctx, classes)
+	waiting, err := c.store.WaitingClasses(ctx, store.Position{}, classes)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,16 @@ func New(id ID, spec Spec, now time.Time) (Job, Transition) {
 // AttemptID names the job's current attempt.
 func (j Job) AttemptID() AttemptID { return AttemptID{j.ID, j.Attempt} }
 
+// WaitEndsAt is when a job that sits out the loss of its region has done so for
+// long enough; one that is to stop anyway need not wait. Zero while it does not
+// wait.
+func (j Job) WaitEndsAt() time.Time {
+	if j.RegionLostAt.IsZero() || j.Intent == Stop {
+		return j.RegionLostAt
+	}
+	return j.RegionLostAt.Add(j.Spec.OnRegionLostLimit)
+}
+
 // ExpiresAt is when the record of a finished job may be removed; zero while
 // the job is not finished.
 func (j Job) ExpiresAt() time.Time {

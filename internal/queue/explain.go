@@ -89,7 +89,7 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 // withhold reserves what the Placer would reserve for jobs ahead of this one,
 // so that the explanation shows no candidate that is being kept for another.
 func (q *Queue) withhold(ctx context.Context, fleet *placement.Fleet, j job.Job, now time.Time) error {
-	classes, err := q.Store.WaitingClasses(ctx, placeClasses)
+	classes, err := q.Store.WaitingClasses(ctx, store.Position{}, placeClasses)
 	if err != nil {
 		return fmt.Errorf("listing waiting classes: %w", err)
 	}

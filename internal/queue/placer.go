@@ -65,7 +65,7 @@ func (p *placer) runOnce(ctx context.Context) (more bool, err error) {
 	if _, err := p.q.Store.Wake(ctx, now); err != nil {
 		return false, fmt.Errorf("waking jobs: %w", err)
 	}
-	classes, err := p.q.Store.WaitingClasses(ctx, placeClasses)
+	classes, err := p.q.Store.WaitingClasses(ctx, store.Position{}, placeClasses)
 	if err != nil {
 		return false, fmt.Errorf("listing waiting classes: %w", err)
 	}

@@ -206,7 +206,7 @@ func (r *rescuer) recover(ctx context.Context, region capacity.Region, reason, m
 		return fmt.Errorf("listing the attempts of %s: %w", region.Name, err)
 	}
 	r.pace.AllowN(now, len(jobs))
-	guard := &store.Guard{Region: region.Name, Epoch: region.Epoch, Lease: region.Lease}
+	guard := &store.Guard{Region: region.Name, Epoch: region.Epoch, Lease: region.Lease, Renewals: region.Renewals}
 	_, err = r.applyAll(ctx, guard, jobs, now, func(j job.Job) job.Event {
 		event := job.Event{Kind: job.LostEvent, Reason: reason, Message: message}
 		if j.Spec.OnRegionLost == job.Wait && j.Intent == job.Run {
@@ -250,13 +250,7 @@ func (r *rescuer) endWaits(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("listing jobs that wait for their region: %w", err)
 	}
-	var ended []job.Job
-	for _, j := range suspended {
-		if j.Intent == job.Stop || now.Sub(j.RegionLostAt) >= j.Spec.OnRegionLostLimit {
-			ended = append(ended, j)
-		}
-	}
-	_, err = r.applyAll(ctx, nil, ended, now, func(j job.Job) job.Event {
+	_, err = r.applyAll(ctx, nil, suspended, now, func(j job.Job) job.Event {
 		return job.Event{
 			Kind: job.LostEvent, Reason: "region-lost", Final: true,
 			Message: fmt.Sprintf("region %s did not come back within %s", j.Region, j.Spec.OnRegionLostLimit),

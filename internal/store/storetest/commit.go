@@ -79,6 +79,8 @@ func testCommitApart(t *testing.T, open Opener) {
 func testGuard(t *testing.T, open Opener) {
 	c := newClient(t, open)
 	region := c.open("r")
+	region, err := c.Renew(c.ctx, store.Renewal{Region: "r", Session: region.Session, Epoch: region.Epoch, Sequence: 1}, c.now)
+	c.must(err)
 	j := c.apply(c.submit(), place("r"))
 	try := func(guard store.Guard) error {
 		errs, err := c.Commit(c.ctx, &guard, []store.Change{c.change(j, claim)})
@@ -103,7 +105,7 @@ func testGuard(t *testing.T, open Opener) {
 	j = c.stored(j.ID)
 
 	live := store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive}
-	_, err := c.ExpireSession(c.ctx, "r", region.Epoch, region.Renewals, c.now)
+	_, err = c.ExpireSession(c.ctx, "r", region.Epoch, region.Renewals, c.now)
 	c.must(err)
 	finish := []store.Change{c.change(j, finished)}
 	_, err = c.Commit(c.ctx, &live, finish)
