@@ -32,7 +32,7 @@ func (r *report) document(path string, whole bool) error {
 	if !found || !ended {
 		return fmt.Errorf("%s has no place for figures: %s and %s are missing", path, documentBegin, documentEnd)
 	}
-	return os.WriteFile(path, fmt.Appendf(nil, "%s%s\n\n%s\n%s%s", before, documentBegin, r.markdown(), documentEnd, after), 0o600)
+	return os.WriteFile(path, fmt.Appendf(nil, "%s%s\n\n%s\n%s%s", before, documentBegin, r.markdown(), documentEnd, after), 0o600) //nolint:gosec // the file that the caller named
 }
 
 func (r *report) markdown() string {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -195,7 +196,7 @@ func TestCorruptDatabaseIsLeftAlone(t *testing.T) {
 	if code := again.wait(); code == 0 || !strings.Contains(again.text(), databases[0]) {
 		t.Errorf("a corrupt database: exit code %d, said\n%s", code, again.text())
 	}
-	if now, err := os.ReadFile(databases[0]); err != nil || string(now) != string(noise) {
+	if now, err := os.ReadFile(databases[0]); err != nil || !bytes.Equal(now, noise) {
 		t.Errorf("the file was changed: %s bytes, %v", strconv.Itoa(len(now)), err)
 	}
 }

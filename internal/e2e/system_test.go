@@ -35,7 +35,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	gco = filepath.Join(dir, "gco")
 	build := exec.Command("go", "build", "-o", gco, "github.com/gco-project/gco/cmd/gco")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
@@ -137,14 +138,10 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, classes []st
 	if err != nil {
 		return false, fmt.Errorf("writing placements: %w", err)
 	}
-	for _, err := range errs {
-		if err != nil {
-			// Somebody else changed the job; what it was given is free again
-			// in the next round.
-			return true, nil
-		}
-	}
-	return len(changes) == placeBatch, nil
+	// Where somebody else changed a job, what it was given is free again in the
+	// next round.
+	changed := slices.ContainsFunc(errs, func(err error) bool { return err != nil })
+	return changed || len(changes) == placeBatch, nil
 }
 
 // next is the class's first job that has not been looked at in this round.

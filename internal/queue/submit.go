@@ -97,7 +97,8 @@ func (q *Queue) insert(ctx context.Context, inserts []store.Submission) []Submit
 			results[i].Err = &Limited{
 				RetryAfter: 10 * time.Second,
 				Message: fmt.Sprintf("namespace %q has its limit of %d waiting jobs; try again when some have run",
-					inserts[i].Job.Spec.Namespace, q.Limits.QueuedPerNamespace),
+					inserts[i].Job.Spec.Namespace, //nolint:gosec // there is an answer for each insert
+					q.Limits.QueuedPerNamespace),
 			}
 		}
 	}

@@ -69,6 +69,9 @@ var mutantTable = []mutant{
 	{"missing-not-noticed", "an attempt that its region has forgotten counts as running", []edit{
 		{"queue/report.go", "held[id] || j.State == job.Claimed", "held[id] || true"},
 	}},
+	{"return-not-told", "an agent that could not reach its cluster does not report again what runs there", []edit{
+		{"agent/request.go", "		clear(a.reported)\n", ""},
+	}},
 	{"key-ignored", "a submission that is sent again makes another job", []edit{
 		{"queue/submit.go", "	if from.Key != \"\" {\n", "	if false {\n"},
 	}},
@@ -85,7 +88,7 @@ func TestMutants(t *testing.T) {
 	for _, m := range mutantTable {
 		t.Run(m.name, func(t *testing.T) {
 			schedules, promise := m.play(t)
-			rows = append(rows, fmt.Sprintf("| `%s` | %s | %d | %s |", m.name, m.what, schedules, promise))
+			rows = append(rows, fmt.Sprintf("| %#q | %s | %d | %s |", m.name, m.what, schedules, promise))
 		})
 	}
 	if *update && !t.Failed() {

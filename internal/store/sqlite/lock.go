@@ -26,7 +26,7 @@ func takeLock(path string) (*lockFile, error) {
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	for end := time.Now().Add(lockWait); errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(end); {
-		time.Sleep(lockWait / 50)
+		time.Sleep(lockWait / 50) //nolint:forbidigo // nothing tells when a file lock becomes free
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	if err != nil {

@@ -152,7 +152,7 @@ func TestPragmas(t *testing.T) {
 		select {
 		case r := <-s.readers.idle:
 			all = append(all, r)
-			defer func() { s.readers.idle <- r }()
+			defer func() { s.readers.idle <- r }() //nolint:revive,gocritic // all of them stay taken until the test ends
 		default:
 		}
 	}

@@ -116,7 +116,7 @@ func TestStatesOfSchema(t *testing.T) {
 		t.Fatal("the column state has no CHECK")
 	}
 	var states []job.State
-	for _, quoted := range strings.Split(list[1], ", ") {
+	for quoted := range strings.SplitSeq(list[1], ", ") {
 		states = append(states, job.State(strings.Trim(quoted, "'")))
 	}
 	if !slices.Equal(states, job.States) {

@@ -124,9 +124,6 @@ var (
 	returned = job.Event{Kind: job.RegionReturned}
 )
 
-//go:fix inline
-func ptr[T any](v T) *T { return new(v) }
-
 // must fails the test on an error.
 func (c *client) must(err error) {
 	c.Helper()

@@ -189,7 +189,7 @@ func testEventsForgotten(t *testing.T, open Opener) {
 	r := c.open("r")
 	j := c.submit()
 	c.pass(time.Hour)
-	r, err := c.ExpireSession(c.ctx, "r", r.Epoch, r.Renewals, c.now)
+	_, err := c.ExpireSession(c.ctx, "r", r.Epoch, r.Renewals, c.now)
 	c.must(err)
 	c.open("r")
 
