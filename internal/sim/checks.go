@@ -135,13 +135,15 @@ func (c *checks) records() {
 }
 
 // running asserts that no job runs twice. Jobs with onRegionLost wait are
-// excepted: they ask not to be fenced.
+// excepted: they ask not to be fenced. So are clusters that nobody can reach,
+// and those that have just come back: what they run is given away after a
+// lease, and can only be stopped on their return.
 func (c *checks) running() {
 	where := map[job.ID]string{}
 	for _, r := range c.w.regions {
 		for _, id := range r.cluster.ids() {
 			a := r.cluster.attempts[id]
-			if a.phase.Terminal() || a.Unfenced {
+			if a.phase.Terminal() || a.Unfenced || c.w.now().Before(r.cluster.awayUntil.Add(settleTime)) {
 				continue
 			}
 			here := fmt.Sprintf("%s (attempt %d)", r.name, id.Attempt)

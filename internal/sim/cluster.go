@@ -15,7 +15,10 @@ import (
 	"github.com/gco-project/gco/internal/runtime"
 )
 
-var errApply = errors.New("the cluster did not answer in time")
+var (
+	errApply = errors.New("the cluster did not answer in time")
+	errAway  = errors.New("the cluster cannot be reached")
+)
 
 // cluster is a fake runtime. It survives its agent, as the real ones do: the
 // attempts live in it, and so does the deadline after which it kills them.
@@ -31,6 +34,9 @@ type cluster struct {
 	changed  chan struct{}
 	// tired makes every Apply fail for lack of capacity.
 	tired bool
+	// awayUntil is when the agent can reach the cluster again; what runs there
+	// runs on meanwhile.
+	awayUntil time.Time
 	// crash is called before each change, and may panic to kill the agent.
 	crash func()
 	// moved tells the simulation that the set of running attempts changed.
@@ -53,9 +59,17 @@ func (c *cluster) Cluster() string          { return c.name }
 func (c *cluster) Changed() <-chan struct{} { return c.changed }
 func (c *cluster) Close() error             { return nil }
 
+// reach is what each call to the cluster goes through.
+func (c *cluster) reach(ctx context.Context) error {
+	if c.now().Before(c.awayUntil) {
+		return errAway
+	}
+	return ctx.Err()
+}
+
 func (c *cluster) Apply(ctx context.Context, a runtime.Attempt) error {
 	c.crash()
-	if err := ctx.Err(); err != nil {
+	if err := c.reach(ctx); err != nil {
 		return err
 	}
 	if c.attempts[a.ID] != nil {
@@ -88,8 +102,11 @@ func (c *cluster) Apply(ctx context.Context, a runtime.Attempt) error {
 	return nil
 }
 
-func (c *cluster) Stop(_ context.Context, id job.AttemptID) error {
+func (c *cluster) Stop(ctx context.Context, id job.AttemptID) error {
 	c.crash()
+	if err := c.reach(ctx); err != nil {
+		return err
+	}
 	a := c.attempts[id]
 	if a == nil {
 		return runtime.ErrNotFound
@@ -100,8 +117,11 @@ func (c *cluster) Stop(_ context.Context, id job.AttemptID) error {
 	return nil
 }
 
-func (c *cluster) Forget(_ context.Context, id job.AttemptID) error {
+func (c *cluster) Forget(ctx context.Context, id job.AttemptID) error {
 	c.crash()
+	if err := c.reach(ctx); err != nil {
+		return err
+	}
 	if a := c.attempts[id]; a != nil && !a.phase.Terminal() {
 		return fmt.Errorf("attempt %v is %s", id, a.phase)
 	}
@@ -109,7 +129,10 @@ func (c *cluster) Forget(_ context.Context, id job.AttemptID) error {
 	return nil
 }
 
-func (c *cluster) List(context.Context) ([]runtime.Observation, bool, error) {
+func (c *cluster) List(ctx context.Context) ([]runtime.Observation, bool, error) {
+	if err := c.reach(ctx); err != nil {
+		return nil, false, err
+	}
 	var held []runtime.Observation
 	for _, id := range c.ids() {
 		a := c.attempts[id]
@@ -122,7 +145,10 @@ func (c *cluster) List(context.Context) ([]runtime.Observation, bool, error) {
 	return held, true, nil
 }
 
-func (c *cluster) Capacity(context.Context) (capacity.Snapshot, error) {
+func (c *cluster) Capacity(ctx context.Context) (capacity.Snapshot, error) {
+	if err := c.reach(ctx); err != nil {
+		return capacity.Snapshot{}, err
+	}
 	total := capacity.Resources{capacity.CPU: 1000, capacity.Memory: 1 << 30, capacity.Pods: 10}
 	used := c.nodes - c.free()
 	shape := func(count int64, free capacity.Resources) []capacity.NodeShape {

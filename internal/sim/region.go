@@ -219,7 +219,7 @@ func (r *region) watchTrust() {
 }
 
 func (r *region) heal() {
-	r.cut, r.crashIn, r.cluster.tired = cut{}, -1, false
+	r.cut, r.crashIn, r.cluster.tired, r.cluster.awayUntil = cut{}, -1, false, r.w.now()
 	r.heals++
 }
 

@@ -266,7 +266,7 @@ func (w *world) planFaults() {
 func (w *world) fault() {
 	r := w.regions[w.dice.IntN(len(w.regions))]
 	s := w.servers[w.dice.IntN(len(w.servers))]
-	switch w.dice.IntN(11) {
+	switch w.dice.IntN(12) {
 	case 0, 1:
 		s.path.until, s.path.after = w.dice.IntN(12), w.dice.IntN(2) == 0
 		w.note("%s will crash in %d writes (after: %t)", s.name, s.path.until, s.path.after)
@@ -293,6 +293,10 @@ func (w *world) fault() {
 		}
 	case 10:
 		r.intruder()
+	case 11:
+		away := between(w.dice, time.Second, 40*time.Second)
+		w.note("the cluster of %s cannot be reached for %s", r.name, away.Round(time.Millisecond))
+		r.cluster.awayUntil = w.now().Add(away)
 	}
 }
 
