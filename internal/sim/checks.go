@@ -222,7 +222,7 @@ func (c *checks) why() string {
 			continue
 		}
 		explanation, err := s.queue.Explain(c.w.ctx, id)
-		text.WriteString(fmt.Sprintf("; %s: %s (%v)", id, explanation.Summary, err))
+		fmt.Fprintf(&text, "; %s: %s (%v)", id, explanation.Summary, err)
 	}
 	return text.String()
 }

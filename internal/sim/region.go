@@ -128,7 +128,7 @@ func (r *region) send(request api.SyncRequest, life int) {
 	}
 	w.plan.plan(begun.Add(between(w.dice, callTimeout/4, callTimeout)), func() { finish(api.SyncResponse{}, errTimeout) })
 	deliver := func() {
-		response, err, lost := r.serve(request)
+		response, lost, err := r.serve(request)
 		if lost || r.cut.down || w.chance(25) {
 			return
 		}
@@ -145,18 +145,18 @@ func (r *region) send(request api.SyncRequest, life int) {
 }
 
 // serve has some server answer a request.
-func (r *region) serve(request api.SyncRequest) (response api.SyncResponse, err error, lost bool) {
+func (r *region) serve(request api.SyncRequest) (response api.SyncResponse, lost bool, err error) {
 	s := r.w.anyServer()
 	if s == nil {
-		return api.SyncResponse{}, nil, true
+		return api.SyncResponse{}, true, nil
 	}
 	r.w.checks.sync(r.name, request, func() {
 		response, err = s.queue.Sync(r.w.ctx, r.name, request)
 	})
 	if s.path.dead {
-		return api.SyncResponse{}, nil, true
+		return api.SyncResponse{}, true, nil
 	}
-	return response, translate(err), false
+	return response, false, translate(err)
 }
 
 func translate(err error) error {

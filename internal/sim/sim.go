@@ -166,7 +166,7 @@ func (w *world) chance(n int) bool { return w.dice.IntN(n) == 0 && !w.calm }
 
 func (w *world) note(format string, args ...any) {
 	line := fmt.Sprintf("%9.3fs  ", w.now().Sub(w.start).Seconds()) + fmt.Sprintf(format, args...)
-	w.log.Debug(line)
+	w.log.Debug(line) //nolint:sloglint // a trace for people, in the form that a failure prints
 	if len(w.trace) == maxTrace {
 		w.trace = append(w.trace[:0], w.trace[1:]...)
 	}
