@@ -61,6 +61,31 @@ func TestDocumentedConfigurationsLoad(t *testing.T) {
 	}
 }
 
+// TestDocumentedDoorGivesUpTheClientsAddress: the page's door is a network load
+// balancer that ends TLS, to which Global Accelerator can't hand that address on.
+func TestDocumentedDoorGivesUpTheClientsAddress(t *testing.T) {
+	tls, members := false, 0
+	for _, block := range blocks(t, "deploy.md") {
+		tls = tls || strings.Contains(block.text, "create-listener") && strings.Contains(block.text, "--protocol TLS")
+		if block.language != "yaml" {
+			continue
+		}
+		conf, err := config.Parse(fmt.Sprintf("deploy.md:%d", block.line), []byte(block.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, member := range conf.AWS.LoadBalancers {
+			members++
+			if member.PreserveClientIP {
+				t.Errorf("deploy.md:%d: preserveClientIP is true for %s", block.line, member.ARN)
+			}
+		}
+	}
+	if !tls || members == 0 {
+		t.Errorf("TLS listener made: %t, members registered: %d", tls, members)
+	}
+}
+
 func TestDocumentedCommandsAreShell(t *testing.T) {
 	seen := 0
 	for _, name := range []string{"deploy.md", "aws-config.md", "aws-alarms.md"} {

@@ -67,7 +67,7 @@ type LoadBalancer struct {
 	Region           string `json:"region" doc:"One of aws.regions."`
 	ARN              string `json:"arn" doc:"ARN of an application or network load balancer in that Region." minLength:"1"`
 	Weight           int    `json:"weight" doc:"Share of the group's traffic, relative to the other members. 0 takes the load balancer out without removing it." minimum:"0" maximum:"255"`
-	PreserveClientIP bool   `json:"preserveClientIP" doc:"Hand the client's address on to the load balancer. An internal load balancer and one with a security group that names clients need it."`
+	PreserveClientIP bool   `json:"preserveClientIP" doc:"Hand the client's address on to the load balancer. An internal load balancer and one with a security group that names clients need it; a network load balancer with a TLS listener, or without security groups, needs false, since Global Accelerator can't do it there."`
 }
 
 func (l *LoadBalancer) setDefaults() {
