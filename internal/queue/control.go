@@ -19,7 +19,7 @@ const keepKeys = 24 * time.Hour
 // region has taken it, else by its intent. Cancelling again changes nothing.
 // The error for a terminal job is *job.NotAllowed.
 func (q *Queue) Cancel(ctx context.Context, id job.ID) (job.Job, error) {
-	return q.update(ctx, id, func(j job.Job) (job.Event, bool) {
+	j, err := q.update(ctx, id, func(j job.Job) (job.Event, bool) {
 		event := job.Event{StopReason: job.ByCancel, Reason: "cancelled", Message: "cancelled by a user"}
 		event.Kind = job.Stopped
 		if j.State.Active() {
@@ -27,6 +27,10 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID) (job.Job, error) {
 		}
 		return event, j.StopReason != job.ByCancel || j.State.Terminal()
 	})
+	if refused, ok := errors.AsType[*job.NotAllowed](err); ok {
+		refused.Event = "cancel"
+	}
+	return j, err
 }
 
 // Retry submits a terminal job's manifest and options again, as a new job

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/placement"
 	"github.com/gco-project/gco/internal/store"
@@ -81,9 +82,27 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 	if out.Decision, err = decodeDecision(text); err != nil {
 		return api.Explanation{}, err
 	}
+	regions, err := q.Store.Regions(ctx)
+	if err != nil {
+		return api.Explanation{}, fmt.Errorf("reading regions: %w", err)
+	}
 	out.Summary = decision.Summary()
-	out.ExpectedStart, err = q.expectedStart(ctx, ahead, decision, now)
-	return out, err
+	if unknown := unknownRegions(j.Spec.Placement.Regions, regions); len(unknown) > 0 {
+		out.Summary += "; no region is known by the name of " + strings.Join(unknown, ", ")
+	}
+	out.ExpectedStart = q.expectedStart(regions, ahead, decision, now)
+	return out, nil
+}
+
+// unknownRegions lists those of the names that no agent has ever spoken for.
+func unknownRegions(names []string, regions []capacity.Region) []string {
+	var unknown []string
+	for _, name := range names {
+		if !slices.ContainsFunc(regions, func(r capacity.Region) bool { return r.Name == name }) {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
 }
 
 // withhold reserves what the Placer would reserve for jobs ahead of this one,
@@ -107,24 +126,25 @@ func (q *Queue) withhold(ctx context.Context, fleet *placement.Fleet, j job.Job,
 }
 
 // expectedStart assumes that jobs go on finishing as fast as they lately did,
-// and that each makes room for one other.
-func (q *Queue) expectedStart(ctx context.Context, ahead int, decision placement.Decision, now time.Time) (*time.Time, error) {
+// and that each makes room for one other. It is nil where that says nothing:
+// for a job that waits for something else than room.
+func (q *Queue) expectedStart(regions []capacity.Region, ahead int, decision placement.Decision, now time.Time) *time.Time {
 	if decision.Region != "" && ahead == 0 {
-		return &now, nil
+		return &now
 	}
-	regions, err := q.Store.Regions(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading regions: %w", err)
+	busy := func(r placement.Rejection) bool { return r.Reason == "busy" }
+	if decision.Region == "" && !slices.ContainsFunc(decision.Rejections, busy) {
+		return nil
 	}
 	perSecond := 0.0
 	for _, region := range regions {
 		perSecond += q.drain.perSecond(region.Name, now)
 	}
 	if perSecond <= 0 {
-		return nil, nil
+		return nil
 	}
 	at := now.Add(time.Duration(float64(ahead+1) / perSecond * float64(time.Second)))
-	return &at, nil
+	return &at
 }
 
 func (q *Queue) lastDecision(ctx context.Context, id job.ID) (*api.Decision, error) {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -118,6 +119,53 @@ func TestUnclaimedPlacementGoesElsewhere(t *testing.T) {
 	if got := f.wantState(j.ID, job.Placed); got.Region != "west" {
 		t.Errorf("still placed in %s", got.Region)
 	}
+}
+
+// TestUnclaimedPlacementDoesNotWander: while no region claims anything, each
+// move is an event for nothing.
+func TestUnclaimedPlacementDoesNotWander(t *testing.T) {
+	f := newFixture(t)
+	east, west := f.open("east", 1), f.open("west", 1)
+	east.request.MaxStart, west.request.MaxStart = 0, 0
+	j := f.submit()
+	const long = time.Hour
+	for range int(long / time.Second) {
+		f.pass(time.Second)
+		east.mustSync()
+		west.mustSync()
+	}
+	most := int64(long/(wanderersPatience*f.Timing.Patience)) + 3
+	if got := f.wantState(j.ID, job.Placed); got.Version > most {
+		t.Errorf("%d transitions in %s, want at most %d", got.Version, long, most)
+	}
+}
+
+// TestPlacementThatFitsNoLongerIsTakenBack: what it was promised would be kept
+// for it for ever.
+func TestPlacementThatFitsNoLongerIsTakenBack(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	r.request.MaxStart = 0
+	stale := f.submit(func(s *api.Submission) {
+		s.Manifest = bytes.Replace(manifestOf("two", "2"), []byte(`"spec":{`), []byte(`"spec":{"parallelism":2,"completions":2,`), 1)
+	})
+	f.step()
+	f.wantState(stale.ID, job.Placed)
+	less := capacity.Resources{"cpu": 2000, "memory": 16 << 30, "pods": 110}
+	r.request.Capacity = &api.Snapshot{Nodes: []api.NodeShape{{Count: 1, Free: less, Total: less, Architecture: "amd64"}}}
+	r.request.MaxStart = 10
+	r.mustSync()
+	small := f.submit(func(s *api.Submission) { s.Manifest = manifestOf("small", "2") })
+	for range int(f.Timing.Patience/time.Second) + 2 {
+		f.pass(time.Second)
+		r.mustSync()
+	}
+	f.wantState(small.ID, job.Claimed)
+	for range int(f.Timing.NeverFitsAfter / time.Second) {
+		f.pass(time.Second)
+		r.mustSync()
+	}
+	f.wantState(stale.ID, job.Failed)
 }
 
 func TestLostRegionIsRecoveredAtItsPace(t *testing.T) {

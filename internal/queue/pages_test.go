@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 )
 
@@ -56,5 +59,77 @@ func TestSlowStartsHideNoOthers(t *testing.T) {
 	r.request.Known = attempts[:4]
 	if starts := r.mustSync().Start; len(starts) != 1 || starts[0].AttemptRef != attempts[4] {
 		t.Errorf("the answer starts %+v, want %+v", starts, attempts[4])
+	}
+}
+
+// TestHopelessClassesHideNoOthers has more classes that fit nowhere than a
+// round of the Placer looks at first.
+func TestHopelessClassesHideNoOthers(t *testing.T) {
+	f := newFixture(t)
+	f.placer.classes = 2
+	f.open("east", 1)
+	for i := range 5 {
+		f.submit(func(s *api.Submission) { s.Manifest = manifestOf("huge", fmt.Sprintf("%d", 5+i)) })
+	}
+	small := f.submit()
+	f.step()
+	f.pass(time.Second)
+	f.wantState(small.ID, job.Placed)
+}
+
+// TestOrderHoldsAcrossPages places in the one order, however few classes and
+// jobs are read at a time.
+func TestOrderHoldsAcrossPages(t *testing.T) {
+	f := newFixture(t)
+	f.placer.classes = 1
+	r := f.open("east", 0)
+	var want []job.ID
+	for priority := 3; priority > 0; priority-- {
+		for class := range 4 {
+			want = append(want, f.submit(func(s *api.Submission) {
+				s.Priority, s.Manifest = &priority, manifestOf("work", fmt.Sprintf("%dm", 500+class))
+			}).ID)
+		}
+	}
+	// Room for some, and more room for some more.
+	for cores := 1; cores <= 3; cores++ {
+		f.pass(time.Second)
+		free := capacity.Resources{"cpu": int64(1030 * cores), "memory": 16 << 30, "pods": 100}
+		r.request.Capacity = &api.Snapshot{Nodes: []api.NodeShape{{Count: 1, Free: free, Total: free, Architecture: "amd64"}}}
+		r.request.MaxStart = 0
+		r.mustSync()
+		f.pass(time.Second)
+		for i, id := range want {
+			state := job.Queued
+			if i < 2*cores {
+				state = job.Placed
+			}
+			f.wantState(id, state)
+		}
+	}
+}
+
+// TestStuckPlacementsHideNoOthers has more unclaimed placements that cannot
+// go elsewhere than a round looks at.
+func TestStuckPlacementsHideNoOthers(t *testing.T) {
+	f := newFixture(t)
+	f.placer.unclaimed = 2
+	east := f.open("east", 3)
+	for range 5 {
+		f.submit(func(s *api.Submission) { s.Placement = &api.Placement{Regions: []string{"east"}} })
+	}
+	f.step()
+	f.clock.Step(time.Millisecond)
+	free := f.submit()
+	f.step()
+	west := f.open("west", 1)
+	east.request.MaxStart, west.request.MaxStart = 0, 0
+	for range int(f.Timing.Patience/time.Second) + 4 {
+		f.pass(time.Second)
+		east.mustSync()
+		west.mustSync()
+	}
+	if got := f.wantState(free.ID, job.Placed); got.Region != "west" || got.Reason != reasonUnclaimed {
+		t.Errorf("placed in %s (%s)", got.Region, got.Reason)
 	}
 }

@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +21,15 @@ const (
 	unplacePage  = 500
 )
 
+// The reasons that a placement is done anew for, and how many times
+// Timing.Patience the next region then has: an unclaimed job should not wander
+// for as long as nobody takes it.
+const (
+	reasonUnclaimed   = "unclaimed"
+	reasonNoLonger    = "fits-no-longer"
+	wanderersPatience = 10
+)
+
 // placer decides where queued jobs go. One round:
 //
 //  1. Jobs whose pause is over become placeable.
@@ -35,7 +42,24 @@ const (
 //     for the round, so it holds nobody up; but if that job has waited longer
 //     than Policy.ReserveAfter, capacity is withheld for it.
 //  5. Decisions are written in batches, each conditional on the job's version.
-type placer struct{ q *Queue }
+//
+// Every change wakes the Placer, so most rounds look at the first classes only;
+// one each Timing.Tick is thorough: it does 2, and goes through all classes.
+type placer struct {
+	q *Queue
+	// classes and unclaimed are how many records are read at a time.
+	classes   int
+	unclaimed int
+
+	thoroughAt time.Time
+	// passed is how many of the oldest unclaimed placements the last thorough
+	// rounds have left where they are.
+	passed int
+}
+
+func newPlacer(q *Queue) *placer {
+	return &placer{q: q, classes: placeClasses, unclaimed: unplacePage}
+}
 
 func (p *placer) run(ctx context.Context) error {
 	ticker := p.q.Clock.NewTicker(p.q.Timing.Tick)
@@ -66,73 +90,70 @@ func (p *placer) runOnce(ctx context.Context) (more bool, err error) {
 	if _, err := p.q.Store.Wake(ctx, now); err != nil {
 		return false, fmt.Errorf("waking jobs: %w", err)
 	}
-	classes, err := p.q.Store.WaitingClasses(ctx, store.Position{}, placeClasses)
-	if err != nil {
-		return false, fmt.Errorf("listing waiting classes: %w", err)
+	thorough := now.Sub(p.thoroughAt) >= p.q.Timing.Tick
+	waiting := newLine(p.q.Store, p.classes, thorough)
+	if err := waiting.readClasses(ctx); err != nil {
+		return false, err
 	}
-	impatient, err := p.q.Store.PlacedSince(ctx, now.Add(-p.q.Timing.Patience), unplacePage)
-	if err != nil {
-		return false, fmt.Errorf("listing unclaimed placements: %w", err)
+	var unclaimed []job.Job
+	if thorough {
+		p.thoroughAt = now
+		if unclaimed, err = p.impatient(ctx, now); err != nil {
+			return false, err
+		}
 	}
-	if len(classes) == 0 && len(impatient) == 0 {
+	if len(waiting.classes) == 0 && len(unclaimed) == 0 {
 		return false, nil
 	}
 	fleet, err := p.q.fleet(ctx, now)
 	if err != nil {
 		return false, err
 	}
-	if err := p.replace(ctx, fleet, impatient, now); err != nil {
+	if err := p.replace(ctx, fleet, unclaimed, now); err != nil {
 		return false, err
 	}
-	return p.place(ctx, fleet, classes, now)
+	return p.place(ctx, fleet, waiting, now)
 }
 
-// place runs down the waiting classes until a batch is full or all that is
-// left fits nowhere.
-func (p *placer) place(ctx context.Context, fleet *placement.Fleet, classes []store.WaitingClass, now time.Time) (bool, error) {
-	queue := make(classHeap, len(classes))
-	for i, class := range classes {
-		queue[i] = &classCursor{WaitingClass: class}
-	}
-	heap.Init(&queue)
+// place runs down the line until a batch is full or all that is left fits
+// nowhere.
+func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *line, now time.Time) (bool, error) {
 	var changes []store.Change
-	for len(queue) > 0 && len(changes) < placeBatch {
-		class := queue[0]
+	for len(changes) < placeBatch {
+		class, err := waiting.first(ctx)
+		if err != nil {
+			return false, err
+		}
+		if class == nil {
+			break
+		}
 		request := placement.Request{Demand: class.Demand, Constraints: class.Constraints}
 		decision := placement.Decide(request, fleet, p.q.Placement, now)
-		if decision.Region == "" && class.after == (store.Position{}) && !p.overdue(class.Since, now) {
-			// Nothing would be done for its first job, so no page of them is
-			// read: while a fleet is full, every submission asks again.
-			heap.Pop(&queue)
+		if decision.Region == "" && !p.hopeless(decision, class.since(), now) {
+			// None of its jobs is read: while a fleet is full, every submission
+			// asks again.
+			if now.Sub(class.since()) >= p.q.Placement.ReserveAfter {
+				fleet.Reserve(request, p.q.Placement, now)
+			}
+			waiting.drop()
 			continue
 		}
-		j, ok, err := p.next(ctx, class)
+		j, ok, err := waiting.job(ctx, class)
 		if err != nil {
 			return false, err
 		}
 		if !ok {
-			heap.Pop(&queue)
 			continue
 		}
-		if decision.Region == "" {
-			if change, failed := p.neverFits(j, decision, now); failed {
-				changes = append(changes, change)
-				class.advance(&queue)
-				continue
-			}
-			if now.Sub(j.SubmittedAt) >= p.q.Placement.ReserveAfter {
-				fleet.Reserve(request, p.q.Placement, now)
-			}
-			heap.Pop(&queue)
-			continue
-		}
-		change, err := placed(j, decision, now)
+		change, err := p.decided(j, decision, now)
 		if err != nil {
 			return false, err
 		}
-		fleet.Take(decision.Region, class.Demand)
+		if decision.Region != "" {
+			fleet.Take(decision.Region, class.Demand)
+		}
 		changes = append(changes, change)
-		class.advance(&queue)
+		waiting.advance()
 	}
 	errs, err := p.q.commit(ctx, nil, changes)
 	if err != nil {
@@ -144,76 +165,100 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, classes []st
 	return changed || len(changes) == placeBatch, nil
 }
 
-// next is the class's first job that has not been looked at in this round.
-func (p *placer) next(ctx context.Context, class *classCursor) (job.Job, bool, error) {
-	if len(class.page) == 0 && !class.drained {
-		page, err := p.q.Store.Waiting(ctx, class.Class, class.after, placePage)
-		if err != nil {
-			return job.Job{}, false, fmt.Errorf("listing waiting jobs: %w", err)
-		}
-		class.page, class.drained = page, len(page) < placePage
-		if len(page) > 0 {
-			last := page[len(page)-1]
-			class.after = store.Position{Priority: last.Spec.Priority, ID: last.ID}
-		}
-	}
-	if len(class.page) == 0 {
-		return job.Job{}, false, nil
-	}
-	return class.page[0], true, nil
-}
-
-// overdue tells whether a job that fits nowhere has waited long enough for
-// something to be done about it.
-func (p *placer) overdue(since, now time.Time) bool {
-	return now.Sub(since) >= min(p.q.Placement.ReserveAfter, p.q.Timing.NeverFitsAfter)
-}
-
-// neverFits fails a job that no region could ever hold, once it has waited
+// hopeless tells of a job that no region could ever hold, once it has waited
 // long enough for every region to have been seen.
-func (p *placer) neverFits(j job.Job, decision placement.Decision, now time.Time) (store.Change, bool) {
-	if !decision.NeverFits() || now.Sub(j.SubmittedAt) < p.q.Timing.NeverFitsAfter {
-		return store.Change{}, false
+func (p *placer) hopeless(decision placement.Decision, since, now time.Time) bool {
+	return decision.NeverFits() && now.Sub(since) >= p.q.Timing.NeverFitsAfter
+}
+
+// decided places a job, or fails it where there is no region.
+func (p *placer) decided(j job.Job, decision placement.Decision, now time.Time) (store.Change, error) {
+	if decision.Region != "" {
+		return placed(j, decision, job.Event{}, now)
 	}
-	next, transition, err := j.Apply(job.Event{
-		Kind: job.Failure, Reason: "never-fits", Message: decision.Summary(),
-	}, now)
-	return store.Change{Job: next, Transition: transition}, err == nil
+	next, transition, err := j.Apply(job.Event{Kind: job.Failure, Reason: "never-fits", Message: decision.Summary()}, now)
+	return store.Change{Job: next, Transition: transition}, err
+}
+
+// impatient lists placements that their region has not claimed in time,
+// oldest first, from where the last round stopped: most that it left alone
+// are still there.
+func (p *placer) impatient(ctx context.Context, now time.Time) ([]job.Job, error) {
+	limit := p.passed + p.unclaimed
+	jobs, err := p.q.Store.PlacedSince(ctx, now.Add(-p.q.Timing.Patience), limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing unclaimed placements: %w", err)
+	}
+	left := jobs[min(p.passed, len(jobs)):]
+	if p.passed += len(left); len(jobs) < limit {
+		p.passed = 0
+	}
+	return left, nil
 }
 
 // replace takes back placements whose region has not claimed them in time,
-// where another region would do, or this one no longer does.
+// where another region would do, or this one no longer could.
 func (p *placer) replace(ctx context.Context, fleet *placement.Fleet, jobs []job.Job, now time.Time) error {
+	type nowhere struct {
+		class  capacity.Class
+		region string
+	}
+	staying := map[nowhere]bool{}
 	var changes []store.Change
 	for _, j := range jobs {
-		demand, err := p.q.Store.Demand(ctx, j.Spec.Class)
-		if err != nil {
-			return fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
-		}
-		request := placement.Request{Demand: demand, Constraints: j.Spec.Placement, Avoid: []string{j.Region}}
-		decision := placement.Decide(request, fleet, p.q.Placement, now)
-		if decision.Region == "" {
+		at := nowhere{j.Spec.Class, j.Region}
+		if staying[at] || j.Reason == reasonUnclaimed && now.Sub(j.PlacedAt) < wanderersPatience*p.q.Timing.Patience {
 			continue
 		}
-		change, err := placed(j, decision, now)
+		change, moves, err := p.anew(ctx, fleet, j, now)
 		if err != nil {
 			return err
 		}
-		fleet.Take(decision.Region, demand)
+		if !moves {
+			staying[at] = true
+			continue
+		}
 		changes = append(changes, change)
 	}
 	if _, err := p.q.commit(ctx, nil, changes); err != nil {
 		return fmt.Errorf("placing anew: %w", err)
 	}
+	p.passed = max(0, p.passed-len(changes))
 	return nil
 }
 
-func placed(j job.Job, decision placement.Decision, now time.Time) (store.Change, error) {
+// anew is the change that takes an unclaimed placement back; moves is false
+// where it is best left alone.
+func (p *placer) anew(ctx context.Context, fleet *placement.Fleet, j job.Job, now time.Time) (change store.Change, moves bool, err error) {
+	demand, err := p.q.Store.Demand(ctx, j.Spec.Class)
+	if err != nil {
+		return store.Change{}, false, fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
+	}
+	request := placement.Request{Demand: demand, Constraints: j.Spec.Placement, Avoid: []string{j.Region}}
+	if decision := placement.Decide(request, fleet, p.q.Placement, now); decision.Region != "" {
+		fleet.Take(decision.Region, demand)
+		change, err := placed(j, decision, job.Event{
+			Reason: reasonUnclaimed, Message: fmt.Sprintf("region %s did not claim it within %s", j.Region, p.q.Timing.Patience),
+		}, now)
+		return change, true, err
+	}
+	request.Avoid, request.Constraints.Regions = nil, []string{j.Region}
+	decision := placement.Decide(request, fleet, p.q.Placement, now)
+	if !decision.NeverFits() {
+		return store.Change{}, false, nil
+	}
+	next, transition, err := j.Apply(job.Event{Kind: job.Unplace, Reason: reasonNoLonger, Message: decision.Summary()}, now)
+	return store.Change{Job: next, Transition: transition}, true, err
+}
+
+// placed follows a decision; the event says why it had to be made anew.
+func placed(j job.Job, decision placement.Decision, event job.Event, now time.Time) (store.Change, error) {
 	text, err := json.Marshal(decision)
 	if err != nil {
 		return store.Change{}, fmt.Errorf("encoding a decision: %w", err)
 	}
-	next, transition, err := j.Apply(job.Event{Kind: job.Place, Region: decision.Region, Decision: text}, now)
+	event.Kind, event.Region, event.Decision = job.Place, decision.Region, text
+	next, transition, err := j.Apply(event, now)
 	return store.Change{Job: next, Transition: transition}, err
 }
 
@@ -245,50 +290,4 @@ func (q *Queue) fleet(ctx context.Context, now time.Time) (*placement.Fleet, err
 		}
 	}
 	return placement.NewFleet(inputs), nil
-}
-
-// classCursor walks the waiting jobs of one class.
-type classCursor struct {
-	store.WaitingClass
-	page    []job.Job
-	after   store.Position
-	drained bool
-}
-
-// head is the position of the next job, as far as it is known.
-func (c *classCursor) head() store.Position {
-	if len(c.page) > 0 {
-		return store.Position{Priority: c.page[0].Spec.Priority, ID: c.page[0].ID}
-	}
-	if c.after != (store.Position{}) {
-		return c.after
-	}
-	return c.Head
-}
-
-// advance goes to the next job; c must be the first of the heap.
-func (c *classCursor) advance(queue *classHeap) {
-	c.page = c.page[1:]
-	heap.Fix(queue, 0)
-}
-
-// classHeap orders classes by their next job: higher priority, then older.
-type classHeap []*classCursor
-
-func (h classHeap) Len() int      { return len(h) }
-func (h classHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h classHeap) Less(i, j int) bool {
-	return before(h[i].head(), h[j].head())
-}
-func (h *classHeap) Push(x any) { *h = append(*h, x.(*classCursor)) }
-func (h *classHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
-}
-
-// before tells whether a is ahead of b among waiting jobs.
-func before(a, b store.Position) bool {
-	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.ID, b.ID)) < 0
 }

@@ -110,7 +110,7 @@ func New(options Options) *Queue {
 		work:        make(chan struct{}, 1),
 	}
 	q.leader = newLeader(q)
-	q.placer = &placer{q: q}
+	q.placer = newPlacer(q)
 	q.rescuer = newRescuer(q)
 	q.pruner = &pruner{q: q}
 	return q
