@@ -65,7 +65,7 @@ func (a Assembly) Template(stack string) string {
 
 // Synth builds the app and writes its templates. A faulty configuration gives a
 // [*config.Invalid]. Findings of cdk-nag that nothing suppresses are an error
-// too, and then the assembly is returned with it.
+// too; then the assembly is returned with it, and its templates are removed.
 func Synth(options Options) (Assembly, error) {
 	app := newApp(options.OutDir)
 	conf, err := loadConfig(app, options)
@@ -85,19 +85,39 @@ func Synth(options Options) (Assembly, error) {
 	addTags(app, conf)
 
 	assembly.Dir, assembly.Nag, err = write(app, assembly.Stacks)
-	if err != nil {
-		return assembly, err
-	}
-	return assembly, assembly.Nag.err()
+	return assembly, err
 }
 
 // write applies cdk-nag, writes the templates and reads the findings. It
-// returns the directory that holds them.
+// returns the directory that holds them. With an open finding, or none to be
+// read, that has the reports only: nothing there can be deployed.
 func write(app awscdk.App, stacks []string) (string, NagReport, error) {
 	addNag(app)
 	dir := *app.Synth(nil).Directory()
 	report, err := readNag(dir, stacks)
+	if err == nil {
+		err = report.err()
+	}
+	if err != nil {
+		err = errors.Join(err, discard(dir, stacks))
+	}
 	return dir, report, err
+}
+
+// discard removes what a deployment would take: the manifest that the CDK command
+// line reads, and the templates.
+func discard(dir string, stacks []string) error {
+	files := []string{"manifest.json"}
+	for _, stack := range stacks {
+		files = append(files, stack+".template.json")
+	}
+	var failed error
+	for _, file := range files {
+		if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, fmt.Errorf("removing what must not be deployed: %w", err))
+		}
+	}
+	return failed
 }
 
 // newApp makes the app as the CDK command line would: what that adds to the

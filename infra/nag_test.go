@@ -2,6 +2,8 @@ package infra
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -82,19 +84,25 @@ func TestSeedSuppressions(t *testing.T) {
 }
 
 // TestFindingFailsSynth puts a resource into the app that breaks rules of
-// several packs, and expects to hear of it.
+// several packs, and expects to hear of it and to find nothing to deploy.
 func TestFindingFailsSynth(t *testing.T) {
-	app := newApp(t.TempDir())
+	dir := t.TempDir()
+	app := newApp(dir)
 	a := Assembly{Config: config.Default(), Stacks: []string{"gco-global"}}
 	a.Global = NewGlobalStack(app, "gco-global", a.Config)
 	awss3.NewBucket(a.Global.Stack, jsii.String("Careless"), nil)
 
 	_, report, err := write(app, a.Stacks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = report.err(); err == nil {
+	if err == nil {
 		t.Fatal("a careless bucket passed")
+	}
+	for _, file := range []string{"manifest.json", "gco-global.template.json"} {
+		if _, err := os.Stat(filepath.Join(dir, file)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", file, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "AwsSolutions--gco-global-NagReport.json")); err != nil {
+		t.Errorf("the report should stay: %v", err)
 	}
 	for _, rule := range []string{"AwsSolutions-S1 ", "AwsSolutions-S10 ", "HIPAA.Security-S3BucketLoggingEnabled ", "NIST.800.53.R5-S3BucketReplicationEnabled ", "PCI.DSS.321-S3DefaultEncryptionKMS "} {
 		if !strings.Contains(err.Error(), "  "+rule+"on gco-global/Careless/Resource: ") {
