@@ -106,6 +106,28 @@ func TestDocumentedCommandsAreShell(t *testing.T) {
 	}
 }
 
+// TestDocumentedParametersFit holds the example of aws-alarms.md against the
+// patterns of the template that it is for.
+func TestDocumentedParametersFit(t *testing.T) {
+	text, err := os.ReadFile(docs + "aws-alarms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := scenario(t, "production with replicas")
+	parameters := readTemplate(t, a, a.Stacks[1]).Parameters
+	given := regexp.MustCompile(`--parameters (\w+)=(\S+)`).FindAllStringSubmatch(string(text), -1)
+	for _, match := range given {
+		parameter, _ := parameters[match[1]].(map[string]any)
+		pattern, _ := parameter["AllowedPattern"].(string)
+		if pattern == "" || !regexp.MustCompile("^(?:"+pattern+")$").MatchString(match[2]) {
+			t.Errorf("%s: %q does not fit %q", match[1], match[2], pattern)
+		}
+	}
+	if len(given) != 2 {
+		t.Errorf("found %d parameters", len(given))
+	}
+}
+
 // TestDocumentedTargetsExist: every make target that a page names is in
 // infra.mk, but for those of the repository itself.
 func TestDocumentedTargetsExist(t *testing.T) {
