@@ -251,7 +251,11 @@ func (j Job) afterFailure(now time.Time) Job {
 		j.State = Failed
 		return j
 	}
-	j.Logs = LogsLive
+	if j.State != Claimed {
+		// What fails before it was applied was refused, and wrote nothing. If
+		// it did run, its logs show when they are archived.
+		j.Logs = LogsLive
+	}
 	if j.Intent == Stop {
 		return j.stopped()
 	}
