@@ -121,7 +121,8 @@ type Transition struct {
 	Reason   string    `json:"reason,omitempty"`
 	Message  string    `json:"message,omitempty"`
 	ExitCode *int      `json:"exitCode,omitempty"`
-	// Decision is why the region was chosen; on transitions to placed.
+	// Decision is why the region was chosen, or why none could be; on
+	// transitions to placed, and to failed where the job fits nowhere.
 	Decision *Decision `json:"decision,omitempty"`
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,9 @@ func TestNeverFitsFailsWithTheReason(t *testing.T) {
 	}
 	if got := f.wantState(huge.ID, job.Failed); got.Reason != "never-fits" || got.Message == "" {
 		t.Errorf("failed with %q: %q", got.Reason, got.Message)
+	}
+	if why, err := f.Explain(t.Context(), huge.ID); err != nil || why.Decision == nil || len(why.Decision.Rejections) != 1 {
+		t.Errorf("explanation %+v, %v", why, err)
 	}
 }
 
@@ -384,5 +388,19 @@ func TestNewLeaderWaitsATakeoverBeforeItExpiresAnyone(t *testing.T) {
 	second.pass(2 * time.Second)
 	if lease := second.region("east").Lease; lease != capacity.LeaseLost {
 		t.Errorf("lease %s after the take-over", lease)
+	}
+}
+
+func TestExplanationPromisesNoStartWhereRoomIsNotWhatIsMissing(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	r.run(f.submit().ID, job.Succeeded)
+	lost := f.submit(func(s *api.Submission) { s.Placement = &api.Placement{Regions: []string{"eats"}} })
+	why, err := f.Explain(t.Context(), lost.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why.ExpectedStart != nil || !strings.Contains(why.Summary, "eats") {
+		t.Errorf("explanation %+v", why)
 	}
 }

@@ -176,7 +176,13 @@ func (p *placer) decided(j job.Job, decision placement.Decision, now time.Time) 
 	if decision.Region != "" {
 		return placed(j, decision, job.Event{}, now)
 	}
-	next, transition, err := j.Apply(job.Event{Kind: job.Failure, Reason: "never-fits", Message: decision.Summary()}, now)
+	text, err := json.Marshal(decision)
+	if err != nil {
+		return store.Change{}, fmt.Errorf("encoding a decision: %w", err)
+	}
+	next, transition, err := j.Apply(job.Event{
+		Kind: job.Failure, Reason: "never-fits", Message: decision.Summary(), Decision: text,
+	}, now)
 	return store.Change{Job: next, Transition: transition}, err
 }
 
