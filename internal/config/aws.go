@@ -37,8 +37,8 @@ const (
 // its price, in docs/aws-costs.md.
 type AWS struct {
 	Profile       Profile           `json:"profile" doc:"The set of defaults for this section." enum:"production,seed"`
-	Region        string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack. Empty, the default of profile seed: the Region that the AWS credentials of the deployment name."`
-	Regions       []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true"`
+	Region        string            `json:"region" doc:"Home Region of the global stack: tables, model bucket, backups. Claims are made here. Global Accelerator has its metrics in us-west-2; with a home elsewhere its alarms need a second stack. Empty, the default of profile seed: the Region that the AWS credentials of the deployment name." region:"optional"`
+	Regions       []string          `json:"regions" doc:"AWS Regions that get an endpoint group of the accelerator." minItems:"1" maxItems:"42" uniqueItems:"true" region:"required"`
 	Accelerator   Accelerator       `json:"accelerator" doc:"The front door."`
 	LoadBalancers []LoadBalancer    `json:"loadBalancers" doc:"Load balancers that are members of their Region's endpoint group. A Region without one gets no traffic." maxItems:"420"`
 	Tables        Tables            `json:"tables" doc:"The four DynamoDB tables."`
@@ -64,7 +64,7 @@ type HealthCheck struct {
 
 // LoadBalancer is a member of its Region's endpoint group.
 type LoadBalancer struct {
-	Region           string `json:"region" doc:"One of aws.regions."`
+	Region           string `json:"region" doc:"One of aws.regions." region:"required"`
 	ARN              string `json:"arn" doc:"ARN of an application or network load balancer in that Region." minLength:"1"`
 	Weight           int    `json:"weight" doc:"Share of the group's traffic, relative to the other members. 0 takes the load balancer out without removing it." minimum:"0" maximum:"255"`
 	PreserveClientIP bool   `json:"preserveClientIP" doc:"Hand the client's address on to the load balancer. An internal load balancer and one with a security group that names clients need it; a network load balancer with a TLS listener, or without security groups, needs false, since Global Accelerator can't do it there."`
@@ -79,7 +79,7 @@ func (l *LoadBalancer) setDefaults() {
 type Tables struct {
 	DeletionProtection bool     `json:"deletionProtection" doc:"Refuse to delete a table until this is switched off."`
 	Global             bool     `json:"global" doc:"Define the tables as global tables, so that replicas can be added to them later. Choose before the first deployment: CloudFormation can't turn one kind into the other in place."`
-	Replicas           []string `json:"replicas" doc:"Further AWS Regions that hold a copy of each table, for reading and disaster recovery. Needs global." uniqueItems:"true"`
+	Replicas           []string `json:"replicas" doc:"Further AWS Regions that hold a copy of each table, for reading and disaster recovery. Needs global." uniqueItems:"true" region:"required"`
 }
 
 // Buckets are settings of the two S3 buckets.

@@ -10,7 +10,8 @@
 // field tags can't say it all, a method validate(path string) []Fault on the
 // section's type. Tags carry the rest: doc, enum, minimum, maximum, minLength,
 // maxLength, pattern with patternDescription, minItems, maxItems, uniqueItems.
-// The decoder, [Config.Validate] and [Schema] all read them.
+// The decoder, [Config.Validate] and [Schema] all read them. The tag region,
+// "required" or "optional", is for [Schema] alone.
 package config
 
 import (

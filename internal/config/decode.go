@@ -57,8 +57,7 @@ func (d *decoder) value(node *yaml.Node, target reflect.Value, path string, dept
 	case node.Kind == yaml.AliasNode || node.Anchor != "":
 		d.fault(node, path, "anchors and aliases are not supported: write the value out")
 	case isNull(node):
-		// A key with nothing after it keeps its default: that is what a
-		// section whose lines are all commented out looks like.
+		d.null(node, target, path)
 	case reflect.PointerTo(target.Type()).Implements(textType):
 		d.text(node, target, path)
 	case target.Type() == durationType:
@@ -66,6 +65,27 @@ func (d *decoder) value(node *yaml.Node, target reflect.Value, path string, dept
 	default:
 		d.kind(node, target, path, depth)
 	}
+}
+
+// null takes a key with nothing after it. In front of a section or a map that is
+// what lines that are all commented out leave, and the default stands. A list or
+// a single value must say what it is: nothing could mean none or the default, and
+// the default may be a Region that nobody asked for. A pointer can hold none.
+func (d *decoder) null(node *yaml.Node, target reflect.Value, path string) {
+	var want string
+	switch kind := target.Kind(); {
+	case target.Type() == durationType:
+		want = "a duration such as 90s or 5m"
+	case reflect.PointerTo(target.Type()).Implements(textType):
+		want = "text"
+	case slices.Contains([]reflect.Kind{reflect.Struct, reflect.Map, reflect.Pointer}, kind):
+		return
+	case kind == reflect.Slice:
+		want = "a list"
+	default:
+		want = wanted(kind)
+	}
+	d.fault(node, path, "%s expected, found nothing; leave the key out for its default", want)
 }
 
 func (d *decoder) kind(node *yaml.Node, target reflect.Value, path string, depth int) {

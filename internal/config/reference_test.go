@@ -47,7 +47,8 @@ key has a default, so an empty file is a valid one, and none is needed. Flags go
   ` + "`# yaml-language-server: $schema=PATH`" + `.
 
 Durations are written as ` + "`90s`, `5m` or `1h30m`" + `, amounts of resources as in Kubernetes: ` + "`500m`, `8`, `32Gi`" + `. Lists
-and maps replace their default whole. The server reads the file when it starts; certificates alone are
+and maps replace their default whole. A section with nothing in it keeps its defaults; a list or a value with
+nothing after its key is a fault. The server reads the file when it starts; certificates alone are
 read again when they change.
 
 ` + "`project`" + ` and ` + "`aws`" + ` are on a page of their own: [settings of the AWS layer](aws-config.md).

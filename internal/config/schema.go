@@ -20,7 +20,8 @@ const durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 // Schema is the JSON Schema (draft 2020-12) of gco.yaml, generated from the
 // types, their tags and [Default]. It is checked in as docs/gco.schema.json for
 // editors; go test ./internal/config -update writes it anew. What the methods
-// named validate check, for example that a Region exists, is beyond it.
+// named validate check, for example that a load balancer is in its Region, is
+// beyond it, but for the tag region: that lists the AWS Regions.
 func Schema() []byte {
 	root := schemaOf(reflect.ValueOf(Default()), "")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -97,7 +98,8 @@ func entry(t reflect.Type) reflect.Value {
 	return value
 }
 
-// constrain carries the tags over that both the schema and checkTags know.
+// constrain carries the tags over that both the schema and checkTags know, and
+// region, which the methods named validate check.
 func constrain(schema map[string]any, tag reflect.StructTag, kind reflect.Kind) {
 	if allowed := enumOf(tag); allowed != nil {
 		values := make([]any, len(allowed))
@@ -115,6 +117,16 @@ func constrain(schema map[string]any, tag reflect.StructTag, kind reflect.Kind) 
 		if text, ok := tag.Lookup(key); ok && !strings.ContainsAny(text, "hmsuµn") {
 			n, _ := number(tag, key)
 			schema[key] = n
+		}
+	}
+	if region := tag.Get("region"); region != "" {
+		allowed := schema
+		if items, ok := schema["items"].(map[string]any); ok {
+			allowed = items
+		}
+		allowed["enum"] = awsRegions
+		if region == "optional" {
+			allowed["enum"] = append([]string{""}, awsRegions...)
 		}
 	}
 	if pattern := tag.Get("pattern"); pattern != "" {

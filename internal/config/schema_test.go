@@ -45,6 +45,11 @@ func TestSchemaSays(t *testing.T) {
 		return node
 	}
 	aws := []string{"properties", "aws", "properties"}
+	known, err := json.Marshal(awsRegions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	regions := string(known)
 	for _, test := range []struct {
 		path []string
 		want string
@@ -54,6 +59,11 @@ func TestSchemaSays(t *testing.T) {
 		{append(aws, "additionalProperties"), `null`},
 		{append(aws, "profile", "enum"), `["production","seed"]`},
 		{append(aws, "regions", "minItems"), `1`},
+		{append(aws, "regions", "type"), `"array"`},
+		{append(aws, "regions", "items", "enum"), regions},
+		{append(aws, "region", "enum"), `["",` + regions[1:]},
+		{append(aws, "tables", "properties", "replicas", "items", "enum"), regions},
+		{append(aws, "loadBalancers", "items", "properties", "region", "enum"), regions},
 		{append(aws, "regions", "uniqueItems"), `true`},
 		{append(aws, "regions", "default"), `["us-east-1"]`},
 		{append(aws, "removal", "default"), `"retain"`},

@@ -23,7 +23,7 @@ type tree struct {
 }
 
 // readTree parses one YAML document. Text that is no YAML gives an empty tree
-// and a fault.
+// and a fault; a second document gives a fault and the tree of the first.
 func readTree(text []byte) (*tree, []Fault) {
 	t := &tree{
 		root:   &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"},
@@ -38,19 +38,19 @@ func readTree(text []byte) (*tree, []Fault) {
 	case err != nil:
 		return t, []Fault{{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
+	var faults []Fault
 	var second yaml.Node
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return t, []Fault{{Message: "one YAML document expected, found another after it"}}
+		faults = append(faults, Fault{Message: "one YAML document expected, found another after it"})
 	}
-	root := document.Content[0]
-	if isNull(root) {
-		return t, nil
+	switch root := document.Content[0]; {
+	case isNull(root):
+	case root.Kind != yaml.MappingNode:
+		faults = append(faults, Fault{Message: "a mapping expected, found " + describe(root), Where: lineOf(root)})
+	default:
+		t.root = root
 	}
-	if root.Kind != yaml.MappingNode {
-		return t, []Fault{{Message: "a mapping expected, found " + describe(root), Where: lineOf(root)}}
-	}
-	t.root = root
-	return t, nil
+	return t, faults
 }
 
 // overlay merges o into the tree.
