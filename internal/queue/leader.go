@@ -67,7 +67,8 @@ func (l *leader) runOnce(ctx context.Context) error {
 		return err
 	}
 	if lease != l.seen {
-		l.seen, l.seenAt = lease, begin
+		// Not begin: the read may have lasted, and the lease grown meanwhile.
+		l.seen, l.seenAt = lease, l.q.Clock.Now()
 	}
 	mine := lease.Holder == l.q.Holder
 	free := lease.Holder == ""

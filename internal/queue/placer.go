@@ -285,9 +285,10 @@ func (q *Queue) fleet(ctx context.Context, now time.Time) (*placement.Fleet, err
 	if err != nil {
 		return nil, fmt.Errorf("reading regions: %w", err)
 	}
+	seen := q.Clock.Now()
 	inputs := make([]placement.Input, len(regions))
 	for i, region := range regions {
-		if q.rescuer.late(region, now) {
+		if q.rescuer.late(region, seen) {
 			region.Lease = capacity.LeaseLost
 		}
 		inputs[i] = placement.Input{

@@ -92,20 +92,21 @@ func (r *rescuer) forget() {
 }
 
 func (r *rescuer) runOnce(ctx context.Context) error {
-	now := r.q.Clock.Now()
 	regions, err := r.q.Store.Regions(ctx)
 	if err != nil {
 		return fmt.Errorf("reading regions: %w", err)
 	}
+	// Not before the read: what it shows may have happened while it lasted.
+	now := r.q.Clock.Now()
+	var failed []error
 	for _, region := range regions {
-		if region, err = r.expire(ctx, region, now); err != nil {
-			return err
+		region, err := r.expire(ctx, region, now)
+		if err == nil {
+			err = r.rescue(ctx, region, now)
 		}
-		if err := r.rescue(ctx, region, now); err != nil {
-			return err
-		}
+		failed = append(failed, err)
 	}
-	return errors.Join(r.endWaits(ctx, now), r.endOverdue(ctx, now))
+	return errors.Join(append(failed, r.endWaits(ctx, now), r.endOverdue(ctx, now))...)
 }
 
 // expire marks a region lost that has been silent for too long.
