@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -141,6 +142,11 @@ func TestRemoteAnswersInTheRightForm(t *testing.T) {
 func TestProblemOfWhatARegionRefuses(t *testing.T) {
 	if p := problemOf(runtime.ErrNotFound); p.Status != http.StatusNotFound || p.Type != api.ProblemNotHeld {
 		t.Errorf("not held: %+v", p)
+	}
+	missing := fmt.Errorf("logs: %w", &runtime.NoContainer{Container: "nope", Have: []string{"init", "main"}})
+	if p := problemOf(missing); p.Status != http.StatusNotFound || p.Type != api.ProblemNotFound ||
+		!strings.Contains(p.Detail, `"nope"`) || !strings.Contains(p.Detail, "init, main") {
+		t.Errorf("no such container: %+v", p)
 	}
 	if p := problemOf(errors.New("disk")); p.Status != http.StatusInternalServerError || p.Detail != "disk" {
 		t.Errorf("other: %+v", p)

@@ -67,6 +67,11 @@ func gone(err error) bool {
 
 // problemOf says why a region has no answer, as the server passes it on.
 func problemOf(err error) api.Problem {
+	if missing, ok := errors.AsType[*runtime.NoContainer](err); ok {
+		return api.Problem{
+			Type: api.ProblemNotFound, Title: "Not found", Status: http.StatusNotFound, Detail: missing.Error(),
+		}
+	}
 	if errors.Is(err, runtime.ErrNotFound) {
 		return api.Problem{
 			Type: api.ProblemNotHeld, Title: "Not held", Status: http.StatusNotFound,

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func TestArchiveServesLikeARuntime(t *testing.T) {
 		"long tail":  {Options{Tail: 100, Container: "main"}, "line 0\nline 2\nline 3\n"},
 		"since":      {Options{Since: time.Date(2026, 3, 1, 10, 0, 2, 0, time.UTC)}, "[p-1/main] line 2\n[p-0/main] line 3\n"},
 		"timestamps": {Options{Timestamps: true, Tail: 1}, "[p-0/main] 2026-03-01T10:00:03Z line 3\n"},
-		"none such":  {Options{Container: "other"}, ""},
+		"none yet":   {Options{Container: "side", Since: time.Date(2026, 3, 1, 10, 0, 3, 0, time.UTC)}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +72,12 @@ func TestArchiveServesLikeARuntime(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, test.want)
 			}
 		})
+	}
+	for _, tail := range []int{0, 2} {
+		err := archive.Write(t.Context(), io.Discard, attempt, Options{Container: "other", Tail: tail})
+		if missing, ok := errors.AsType[*NoContainer](err); !ok || missing.Container != "other" || !slices.Equal(missing.Wrote, []string{"main", "side"}) {
+			t.Errorf("a container that is not there, tail %d: %+v", tail, err)
+		}
 	}
 	// Sending it again, now from one container, replaces it.
 	if _, err := archive.Put(t.Context(), attempt, strings.NewReader(lines("p-0/main")), true); err != nil {

@@ -8,7 +8,10 @@
 // does. The agent uses Rewrite; the server everything else.
 package joblog
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The errors that the server decides on.
 var (
@@ -27,3 +30,15 @@ var (
 	// ErrCorrupt: the archive's checksum does not hold.
 	ErrCorrupt = errors.New("archived logs are damaged")
 )
+
+// NoContainer says that no line of an archive is from this container: there is
+// none, or it wrote nothing.
+type NoContainer struct {
+	Container string
+	// Wrote names those that wrote, in order.
+	Wrote []string
+}
+
+func (e *NoContainer) Error() string {
+	return fmt.Sprintf("the archived logs hold nothing of container %q", e.Container)
+}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,11 +23,13 @@ type Options struct {
 }
 
 // render writes an archive's lines as a runtime's Logs give live ones. many
-// says that the archive has more than one source.
+// says that the archive has more than one source. *NoContainer: the
+// container that options name has no line.
 func render(to io.Writer, archive io.Reader, options Options, many bool) error {
 	in := bufio.NewReaderSize(archive, MaxLine+1024)
 	prefixed := many && options.Container == ""
 	tail := newRing(options.Tail)
+	wrote := map[string]bool{}
 	var buffer []byte
 	for {
 		text, err := in.ReadSlice('\n')
@@ -34,6 +38,9 @@ func render(to io.Writer, archive io.Reader, options Options, many bool) error {
 		}
 		if len(text) > 0 {
 			line, ok := ParseLine(bytes.TrimSuffix(text, []byte{'\n'}))
+			if ok && options.Container != "" {
+				wrote[line.Container()] = true
+			}
 			if !ok || options.wants(line) {
 				buffer = line.appendRendered(buffer[:0], prefixed, options.Timestamps)
 				if tail == nil {
@@ -49,10 +56,15 @@ func render(to io.Writer, archive io.Reader, options Options, many bool) error {
 			break
 		}
 	}
-	if tail == nil {
-		return nil
+	if tail != nil {
+		if err := tail.writeTo(to); err != nil {
+			return err
+		}
 	}
-	return tail.writeTo(to)
+	if options.Container != "" && !wrote[options.Container] {
+		return &NoContainer{Container: options.Container, Wrote: slices.Sorted(maps.Keys(wrote))}
+	}
+	return nil
 }
 
 func (o Options) wants(line Line) bool {

@@ -8,7 +8,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
@@ -24,6 +26,21 @@ var (
 	// ErrFenced: nothing may start before the next Renew.
 	ErrFenced = errors.New("fenced: nothing may start before the lease is renewed")
 )
+
+// NoContainer says that an attempt which the runtime holds has no such
+// container. It is an ErrNotFound, too.
+type NoContainer struct {
+	Container string
+	// Have are the names of those there are.
+	Have []string
+}
+
+func (e *NoContainer) Error() string {
+	return fmt.Sprintf("there is no container %q; there are: %s", e.Container, strings.Join(e.Have, ", "))
+}
+
+// Unwrap lets a caller that only asks for ErrNotFound find it.
+func (e *NoContainer) Unwrap() error { return ErrNotFound }
 
 // Rejected says that the runtime will never apply this attempt as it is. The
 // agent reports it as failed, or as released where Capacity is set.

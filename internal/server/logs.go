@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
@@ -100,7 +103,37 @@ func (c *call) archivedLogs(attempt job.AttemptID, info joblog.Info, options job
 		source = job.LogsPartial
 	}
 	c.logHeader(source, attempt.Attempt)
-	return c.archive.Write(c.r.Context(), &patientWriter{c: c, controller: controller}, attempt, options)
+	err := c.archive.Write(c.r.Context(), &patientWriter{c: c, controller: controller}, attempt, options)
+	if missing, ok := errors.AsType[*joblog.NoContainer](err); ok {
+		return c.silentOrMissing(attempt.Job, missing)
+	}
+	return err
+}
+
+// silentOrMissing tells a container that wrote nothing from one that never
+// was: an archive knows only those that wrote.
+func (c *call) silentOrMissing(id job.ID, missing *joblog.NoContainer) error {
+	text, err := c.store.Manifest(c.r.Context(), id)
+	if err != nil {
+		return fmt.Errorf("reading the manifest of job %s: %w", id, err)
+	}
+	var manifest batchv1.Job
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		return fmt.Errorf("reading the manifest of job %s: %w", id, err)
+	}
+	var names []string
+	for _, container := range slices.Concat(manifest.Spec.Template.Spec.InitContainers, manifest.Spec.Template.Spec.Containers) {
+		names = append(names, container.Name)
+	}
+	if slices.Contains(names, missing.Container) {
+		return nil
+	}
+	for _, name := range missing.Wrote {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return newProblem(api.ProblemNotFound, "there is no container %q; there are: %s", missing.Container, strings.Join(names, ", "))
 }
 
 // liveLogs passes on what the region's agent sends, as it comes.
@@ -163,7 +196,12 @@ func (c *call) ask(region string, request api.Request) (*joblog.Answer, error) {
 		return nil, fmt.Errorf("reading the answer of region %s: %w", region, err)
 	}
 	var told api.Problem
-	if err := json.Unmarshal(text, &told); err != nil || told.Status == http.StatusNotFound {
+	err = json.Unmarshal(text, &told)
+	if err == nil && told.Type == api.ProblemNotFound {
+		// The region has the attempt, and no such part of it.
+		return nil, newProblem(api.ProblemNotFound, "%s", told.Detail)
+	}
+	if err != nil || told.Status == http.StatusNotFound {
 		return nil, newProblem(api.ProblemNotHeld, "region %s does not hold this attempt any more", region)
 	}
 	return nil, newProblem(api.ProblemRegionSilent, "region %s could not answer: %s", region, told.Detail)

@@ -183,6 +183,11 @@ func TestArchivedLogs(t *testing.T) {
 		t.Errorf("since: %q", got)
 	}
 
+	_, err := s.admin.Logs(t.Context(), j.ID, client.LogOptions{Container: "nope"})
+	if !client.Is(err, api.ProblemNotFound) || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "main") {
+		t.Errorf("of a container that is not there: %v", err)
+	}
+
 	// Sent again, and partial this time.
 	if err := a.ArchiveLogs(t.Context(), testRegion, ref, true, strings.NewReader(text)); err != nil {
 		t.Fatal(err)
@@ -213,6 +218,23 @@ func TestArchivedLogsThatAreDamaged(t *testing.T) {
 	if err == nil {
 		t.Error("damaged logs were served as if they were whole")
 	}
+}
+
+func TestLiveLogsOfNoContainer(t *testing.T) {
+	s := start(t)
+	a := s.openRegion(testRegion)
+	j, _ := s.runningJob(a)
+	told, err := json.Marshal(api.Problem{Type: api.ProblemNotFound, Title: "x", Status: 404, Detail: `no container "nope"; there are: main`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.answerNext(client.TypeProblem, strings.NewReader(string(told))) }()
+	_, err = s.admin.Logs(t.Context(), j.ID, client.LogOptions{Container: "nope"})
+	if !client.Is(err, api.ProblemNotFound) || !strings.Contains(err.Error(), "there are: main") {
+		t.Errorf("logs of no container: %v", err)
+	}
+	<-done
 }
 
 func TestLogsThatAreNotThere(t *testing.T) {

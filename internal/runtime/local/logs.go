@@ -13,7 +13,6 @@ import (
 
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
-	"github.com/gco-project/gco/internal/runtime/local/attempt"
 )
 
 // Logs streams what the containers of an attempt wrote, in the order of time.
@@ -23,8 +22,8 @@ func (r *Runtime) Logs(ctx context.Context, id job.AttemptID, options runtime.Lo
 	if err != nil {
 		return nil, err
 	}
-	if options.Container != "" && !h.has(options.Container) {
-		return nil, fmt.Errorf("container %q of attempt %s: %w", options.Container, attempt.Name(idOf(id)), runtime.ErrNotFound)
+	if names := h.containers(); options.Container != "" && !slices.Contains(names, options.Container) {
+		return nil, &runtime.NoContainer{Container: options.Container, Have: names}
 	}
 	l := &logs{runtime: r, held: h, options: options, files: map[string]*logSource{}, several: h.several(options.Container)}
 	if options.Follow {
@@ -53,8 +52,13 @@ func (s *logStream) Close() error {
 	return s.PipeReader.Close()
 }
 
-func (h *held) has(container string) bool {
-	return slices.ContainsFunc(h.record.Plan.Pod.All(), func(c attempt.Container) bool { return c.Name == container })
+// containers names those of one pod.
+func (h *held) containers() []string {
+	var names []string
+	for _, c := range h.record.Plan.Pod.All() {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 // several tells whether more than one log is to be expected.

@@ -116,6 +116,10 @@ func (s *suite) logsUnknown() {
 		if !errors.Is(err, runtime.ErrNotFound) {
 			s.Errorf("logs of container %q of %v: %v, want ErrNotFound", test.container, test.id, err)
 		}
+		missing, ok := errors.AsType[*runtime.NoContainer](err)
+		if ok != (test.container != "") || ok && len(missing.Have) == 0 {
+			s.Errorf("logs of container %q of %v: %v; the containers there are expected where one was asked for", test.container, test.id, err)
+		}
 	}
 }
 
