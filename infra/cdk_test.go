@@ -10,9 +10,11 @@ import (
 )
 
 // cdk runs the CDK command line that package.json pins, as a user would in this
-// directory, on a gco.yaml given as text.
+// directory, on a gco.yaml given as text. It has a kernel of its own, so from
+// here on the test is a parallel one: scenarios are to be had before.
 func cdk(t *testing.T, conf string, args ...string) (string, error) {
 	t.Helper()
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "gco.yaml")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
