@@ -71,11 +71,11 @@ func (q *Queue) Delete(ctx context.Context, id job.ID) error {
 	if !record.State.Terminal() {
 		return &job.NotAllowed{Job: id, State: record.State, Event: "delete"}
 	}
+	q.Pruned(ctx, []job.ID{id})
 	errs, err := q.Store.Delete(ctx, []job.ID{id}, q.Clock.Now(), keepKeys)
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return fmt.Errorf("deleting job %s: %w", id, err)
 	}
-	q.Pruned(ctx, []job.ID{id})
 	return nil
 }
 

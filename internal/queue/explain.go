@@ -15,8 +15,13 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-// maxAhead bounds how far the place in the queue is counted.
-const maxAhead = 10_000
+const (
+	// maxAhead bounds how far the place in the queue is counted.
+	maxAhead = 10_000
+	// longestForecast is how far ahead a start is foretold. The rate of a
+	// region that has stopped finishing jobs fades without end.
+	longestForecast = 7 * 24 * time.Hour
+)
 
 // Explain says why a job is where it is. For a job that waits it makes the
 // decision that the Placer would make now, without acting on it; for any
@@ -144,7 +149,11 @@ func (q *Queue) expectedStart(regions []capacity.Region, ahead int, decision pla
 	if perSecond <= 0 {
 		return nil
 	}
-	at := now.Add(time.Duration(float64(ahead+1) / perSecond * float64(time.Second)))
+	seconds := float64(ahead+1) / perSecond
+	if seconds > longestForecast.Seconds() {
+		return nil
+	}
+	at := now.Add(time.Duration(seconds * float64(time.Second)))
 	return &at
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -332,6 +333,59 @@ func TestFailureIsRetriedAfterAPause(t *testing.T) {
 	}
 	r.observe(second, "failed")
 	f.wantState(j.ID, job.Failed)
+}
+
+// TestExpectedStartIsNeverInThePast: what has not finished anything for hours
+// tells nothing.
+func TestExpectedStartIsNeverInThePast(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	r.run(f.submit().ID, job.Succeeded)
+	r.request.Capacity = nodesOf(1)
+	r.request.Capacity.Nodes[0].Free = capacity.Resources{}
+	r.mustSync()
+	j := f.submit()
+	for range 10 {
+		explanation, err := f.Explain(t.Context(), j.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := explanation.ExpectedStart; at != nil && (at.Before(f.clock.Now()) || at.Sub(f.clock.Now()) > longestForecast) {
+			t.Fatalf("at %s the job is expected to start at %s", f.clock.Now(), at)
+		}
+		f.clock.Step(2 * time.Hour)
+		r.mustSync()
+	}
+}
+
+// TestLogsGoBeforeTheirRecord: without the record, nobody would ever look for
+// them again.
+func TestLogsGoBeforeTheirRecord(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	deleted, pruned := f.submit(), f.submit(func(s *api.Submission) { s.TTLAfterFinished = "1s" })
+	f.step()
+	r.mustSync()
+	for _, s := range r.response.Start {
+		r.request.Observations = append(r.request.Observations, api.Observation{AttemptRef: s.AttemptRef, Phase: "succeeded"})
+	}
+	r.mustSync()
+	var removed []job.ID
+	f.Pruned = func(ctx context.Context, ids []job.ID) {
+		for _, id := range ids {
+			if _, err := f.Store.Job(ctx, id); err != nil {
+				t.Errorf("the logs of %s are removed after its record: %v", id, err)
+			}
+		}
+		removed = append(removed, ids...)
+	}
+	if err := f.Delete(t.Context(), deleted.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.pass(2 * time.Second)
+	if want := []job.ID{deleted.ID, pruned.ID}; !slices.Equal(removed, want) {
+		t.Errorf("removed the logs of %v, want %v", removed, want)
+	}
 }
 
 func TestPrunerRemovesWhatHasHadItsTime(t *testing.T) {

@@ -43,10 +43,10 @@ func (p *pruner) runOnce(ctx context.Context) (more bool, err error) {
 		return false, fmt.Errorf("listing expired jobs: %w", err)
 	}
 	if len(ids) > 0 {
+		p.q.Pruned(ctx, ids)
 		if _, err := p.q.Store.Delete(ctx, ids, now, keepKeys); err != nil {
 			return false, fmt.Errorf("deleting expired jobs: %w", err)
 		}
-		p.q.Pruned(ctx, ids)
 	}
 	events, err := p.q.Store.PruneRegionEvents(ctx, now.Add(-keepRegionEvents), prunePage)
 	if err != nil {

@@ -47,7 +47,8 @@ type Options struct {
 
 	// Requests lists the open questions of clients to a region.
 	Requests func(region string) []api.Request
-	// Pruned is told of jobs whose record was removed.
+	// Pruned is told of jobs whose record is about to be removed, so that what
+	// hangs on them goes first: without the record nobody would find it again.
 	Pruned func(ctx context.Context, ids []job.ID)
 	// NewID makes identities of jobs and sessions; a simulation makes them
 	// predictable. They must sort by the time they were made.
