@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -264,7 +265,11 @@ func TestEventsGoOnAfterABreak(t *testing.T) {
 		remember(stream(sse("c3")+"event: gco.bye\ndata: {\"message\":\"stopping\"}\n\n", true)),
 		remember(stream(sse("c4"), true)),
 	)
-	events, err := c.Events(t.Context(), EventFilter{})
+	var told []string
+	events, err := c.Events(t.Context(), EventFilter{
+		Lost: func(err error) { told = append(told, fmt.Sprintf("lost %d", Status(err))) },
+		Back: func() { told = append(told, "back") },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +279,9 @@ func TestEventsGoOnAfterABreak(t *testing.T) {
 		if err != nil || event.ID != want {
 			t.Fatalf("%+v, %v; want %s", event, err, want)
 		}
+	}
+	if !slices.Equal(told, []string{"lost 503", "back"}) {
+		t.Errorf("told %q, want one loss and one return", told)
 	}
 	if events.Cursor() != "c4" || strings.Join(last, ",") != ",c0,c2,c2,c3" {
 		t.Errorf("cursor %s, resumed after %q", events.Cursor(), last)

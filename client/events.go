@@ -28,6 +28,11 @@ type EventFilter struct {
 	Oldest bool
 	// Once ends the stream when everything that has happened is sent.
 	Once bool
+	// Lost is called when an open stream broke and the server does not take
+	// it up again at once, Back when it goes on after that; each may be nil.
+	// Next calls them.
+	Lost func(error)
+	Back func()
 }
 
 // ErrSlow says that the server cut the stream off because it was read too
@@ -125,6 +130,7 @@ func newLines(from io.Reader) *bufio.Reader { return bufio.NewReader(from) }
 
 // reconnect tries until a connection stands, or the server says no.
 func (e *Events) reconnect(err error) error {
+	lost := false
 	for {
 		e.failures++
 		if e.failures > 1 || !passing(err) {
@@ -133,8 +139,15 @@ func (e *Events) reconnect(err error) error {
 			}
 		}
 		if err = e.connect(); err == nil || !passing(err) {
+			if err == nil && lost && e.filter.Back != nil {
+				e.filter.Back()
+			}
 			return err
 		}
+		if !lost && e.filter.Lost != nil {
+			e.filter.Lost(err)
+		}
+		lost = true
 	}
 }
 

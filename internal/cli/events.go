@@ -35,7 +35,10 @@ func newEvents(p *Program, run func(context.Context, *eventsOptions) error) *cob
 		Long: `Events shows every transition of a job and of a region, in the order in which
 they were written: those that are kept, and with --follow those to come. JSON is
 one object a line; its cursor, which the last line on standard error names when
-a stream ends early, goes on from there with --after.`,
+a stream ends early or is interrupted, goes on from there with --after.
+
+With --follow it waits for a server that goes away, says so on standard error,
+and goes on where it was.`,
 		Example: `  gco events --job 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f
   gco events --follow --type 'job.*' --namespace research
   gco events --follow --all -o json | jq -r .type`,
@@ -69,7 +72,8 @@ func runEvents(ctx context.Context, opts *eventsOptions) error {
 	if err != nil {
 		return err
 	}
-	events, err := c.Events(ctx, client.EventFilter{
+	away := outage{addr: c.Addr(), say: func(line string) { fmt.Fprintln(opts.Err, line) }}
+	events, err := away.open(ctx, c, client.EventFilter{
 		Namespace: opts.namespace, Job: opts.job, Types: opts.types, After: opts.after,
 		Oldest: opts.after == "" && (opts.all || !opts.follow), Once: !opts.follow,
 	})
@@ -83,7 +87,12 @@ func runEvents(ctx context.Context, opts *eventsOptions) error {
 	for {
 		event, err := events.Next()
 		switch {
-		case errors.Is(err, io.EOF), err != nil && ctx.Err() != nil:
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			if at := events.Cursor(); at != "" {
+				fmt.Fprintf(opts.Err, "go on with --after %s\n", at)
+			}
 			return nil
 		case err != nil:
 			return fmt.Errorf("reading events: %w; go on with --after %s", err, events.Cursor())

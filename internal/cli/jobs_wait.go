@@ -26,7 +26,8 @@ func newJobsWait(p *Program, run func(context.Context, *jobsWaitOptions) error) 
 		Use:   "wait JOB...",
 		Short: "Wait until jobs have finished",
 		Long: `Wait shows the progress of jobs until all of them have finished. Its exit code
-is 0 if every one succeeded and 6 if one did not.`,
+is 0 if every one succeeded and 6 if one did not. It waits for a server that
+goes away, too, and says so on standard error.`,
 		Example: `  gco jobs wait 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --logs
   gco jobs list --state running -o name | xargs gco jobs wait --timeout 1h`,
 		Args:              some("JOB"),

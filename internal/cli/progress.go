@@ -75,6 +75,9 @@ func (g *progress) note(j api.Job, text string) {
 	g.locked(func() { g.line(g.prefix(j) + text) })
 }
 
+// say writes a line about all of them.
+func (g *progress) say(text string) { g.locked(func() { g.line(text) }) }
+
 // finish takes the line away.
 func (g *progress) finish() { g.locked(g.erase) }
 

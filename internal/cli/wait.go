@@ -30,9 +30,10 @@ type awaiting struct {
 func (p *Program) await(ctx context.Context, c *client.Client, jobs []api.Job, what awaiting) error {
 	progress := newProgress(p, jobs)
 	ended := make([]api.Job, len(jobs))
+	away := &outage{addr: c.Addr(), say: progress.say}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, j := range jobs {
-		w := &waiter{Program: p, client: c, job: j, progress: progress, logs: what.logs}
+		w := &waiter{Program: p, client: c, job: j, progress: progress, away: away, logs: what.logs}
 		if what.logs {
 			w.out = progress.logs(j)
 		}
@@ -89,6 +90,7 @@ type waiter struct {
 	client   *client.Client
 	job      api.Job
 	progress *progress
+	away     *outage
 	logs     bool
 	out      *logWriter
 
@@ -104,7 +106,7 @@ func (w *waiter) run(ctx context.Context) (api.Job, error) {
 	if job.State(w.job.State).Terminal() && !w.logs {
 		return w.client.Job(ctx, w.job.ID)
 	}
-	events, err := w.client.Events(ctx, client.EventFilter{Job: w.job.ID, Oldest: true})
+	events, err := w.away.open(ctx, w.client, client.EventFilter{Job: w.job.ID, Oldest: true})
 	if err != nil {
 		return api.Job{}, fmt.Errorf("following job %s: %w", w.job.ID, err)
 	}
