@@ -32,7 +32,7 @@ type ControlPlaneOptions struct {
 	Dir string
 	// RenewAdmin makes a new admin token where its file is missing.
 	RenewAdmin bool
-	// Deleted is told of jobs whose record is gone; nil is nobody.
+	// Deleted is told of jobs whose record goes; nil is nobody.
 	Deleted func(ids []job.ID)
 	Version api.Version
 	Clock   clock.WithTicker

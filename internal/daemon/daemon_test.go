@@ -95,6 +95,9 @@ func TestRemoteTellsWhatAnAgentDecidesOn(t *testing.T) {
 		{api.Problem{Status: 404, Type: api.ProblemNotFound}, nil, agent.ErrGone},
 		{api.Problem{Status: 410, Type: api.ProblemGone}, nil, agent.ErrGone},
 		{api.Problem{Status: 500, Type: api.ProblemInternal}, nil, nil},
+		// A proxy in between, which knows nothing of jobs.
+		{api.Problem{Status: 404, Type: "about:blank"}, nil, nil},
+		{api.Problem{Status: 410, Type: "about:blank"}, nil, nil},
 	} {
 		r := remoteTo(t, test.problem, nil)
 		_, syncErr := r.Sync(t.Context(), "here", api.SyncRequest{})

@@ -59,10 +59,10 @@ func (r remote) Answer(ctx context.Context, region string, request api.Request, 
 	return err
 }
 
-// gone tells whether nobody wants what was sent any more.
+// gone tells whether nobody wants what was sent any more. Only the control
+// plane can say so: a proxy without a route to it answers 404, too.
 func gone(err error) bool {
-	status := client.Status(err)
-	return status == http.StatusNotFound || status == http.StatusGone
+	return client.Is(err, api.ProblemNotFound) || client.Is(err, api.ProblemGone)
 }
 
 // problemOf says why a region has no answer, as the server passes it on.

@@ -17,6 +17,7 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
+	"github.com/gco-project/gco/internal/store"
 )
 
 // maxRegionAnswer bounds a region's answer that is read whole, in bytes.
@@ -270,7 +271,7 @@ func (c *call) held() (job.Job, error) {
 		return job.Job{}, err
 	}
 	if j.Attempt > 0 && j.Region == "" {
-		return job.Job{}, newProblem(api.ProblemNotHeld, "job %s is %s; no region holds its attempt %d any more", j.ID, j.State, j.Attempt)
+		return job.Job{}, newProblem(api.ProblemNotHeld, "job %s is %s; pods and cluster events are known only while a region holds the attempt, and none holds attempt %d any more", j.ID, j.State, j.Attempt)
 	}
 	return j, nil
 }
@@ -337,7 +338,12 @@ func (c *call) archiveLogs() error {
 	if err != nil {
 		return err
 	}
-	if err := c.store.SetLogs(c.r.Context(), attempt, state); err != nil {
+	err = c.store.SetLogs(c.r.Context(), attempt, state)
+	if errors.Is(err, store.ErrNotFound) {
+		// The job was deleted meanwhile, and its logs with it: all but these.
+		err = errors.Join(err, c.archive.Delete(c.r.Context(), []job.ID{attempt.Job}))
+	}
+	if err != nil {
 		return fmt.Errorf("recording where the logs of job %s are: %w", attempt.Job, err)
 	}
 	return c.nothing()

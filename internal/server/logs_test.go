@@ -14,6 +14,7 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/joblog"
 )
 
 // runningJob brings a job to run in the region.
@@ -198,6 +199,34 @@ func TestArchivedLogs(t *testing.T) {
 	other := api.AttemptRef{JobID: ref.JobID, Attempt: 2}
 	if err := a.ArchiveLogs(t.Context(), testRegion, other, false, strings.NewReader("")); client.Status(err) != 404 {
 		t.Errorf("an attempt that never was: %v", err)
+	}
+}
+
+// TestLogsOfAJobThatIsDeletedMeanwhile: nobody would ever find them again.
+func TestLogsOfAJobThatIsDeletedMeanwhile(t *testing.T) {
+	s := start(t)
+	a := s.openRegion(testRegion)
+	j, ref := s.runningJob(a)
+	a.report(ref, "succeeded")
+	body, lines := io.Pipe()
+	shipped := make(chan error)
+	go func() { shipped <- a.ArchiveLogs(t.Context(), testRegion, ref, false, body) }()
+	// More than the connection holds, so the server takes the logs in when all
+	// is written.
+	if _, err := io.WriteString(lines, strings.Repeat("2026-03-01T10:00:00Z p/c one\n", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.admin.DeleteJob(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := lines.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-shipped; client.Status(err) != 404 {
+		t.Errorf("shipping: %v", err)
+	}
+	if _, err := s.archive.Stat(t.Context(), job.AttemptID{Job: job.ID(j.ID), Attempt: ref.Attempt}); !errors.Is(err, joblog.ErrNotFound) {
+		t.Errorf("the archive says %v", err)
 	}
 }
 
