@@ -188,9 +188,12 @@ type logWriter struct {
 	progress *progress
 	prefix   string
 	partial  []byte
+	// wrote says that something was written since it was last set to false.
+	wrote bool
 }
 
 func (w *logWriter) Write(text []byte) (int, error) {
+	w.wrote = w.wrote || len(text) > 0
 	w.partial = append(w.partial, text...)
 	end := bytes.LastIndexByte(w.partial, '\n')
 	if end < 0 {

@@ -156,14 +156,18 @@ func (w *waiter) startCopy(ctx context.Context, attempt int) {
 		return
 	}
 	w.endCopy(ctx, 0)
-	w.copied = attempt
+	w.copied, w.out.wrote = attempt, false
 	copyCtx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	w.stopCopy, w.copying = cancel, done
 	go func() {
 		defer close(done)
 		if err := w.copy(copyCtx, attempt); err != nil && copyCtx.Err() == nil {
-			w.progress.note(w.job, fmt.Sprintf("the logs of attempt %d can't be shown: %v", attempt, err))
+			what := "the logs"
+			if w.out.wrote {
+				what = "the rest of the logs"
+			}
+			w.progress.note(w.job, fmt.Sprintf("%s of attempt %d can't be shown: %v", what, attempt, err))
 		}
 	}()
 }
