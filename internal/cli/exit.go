@@ -110,7 +110,10 @@ func (p *Program) advice(answer *client.Error) string {
 		if err != nil || s.token.value == "" {
 			return "There is no token: pass --token-file, set GCO_TOKEN, or start a system of your own with 'gco up', which saves one.\n"
 		}
-		return fmt.Sprintf("The token comes from %s, and the server at %s does not know it.\n", s.token.from, s.address.value)
+		if !strings.HasPrefix(s.token.value, "gco_") {
+			return fmt.Sprintf("The token comes from %s, and is none of GCO: those begin with gco_. See whether it is the right text, and all of it.\n", s.token.from)
+		}
+		return fmt.Sprintf("The token comes from %s and was sent to %s. Pass another with --token-file or GCO_TOKEN; an administrator can make one with 'gco tokens create'.\n", s.token.from, s.address.value)
 	case http.StatusForbidden:
 		return "Your token does not allow this; an administrator can make another with 'gco tokens create'.\n"
 	case http.StatusTooManyRequests:

@@ -189,3 +189,21 @@ func TestCompletionScripts(t *testing.T) {
 		}
 	}
 }
+
+// What the server says of a token and the advice under it must fit together.
+func TestAdviceAboutATokenFitsWhatIsWrong(t *testing.T) {
+	for _, test := range []struct{ token, detail, wants string }{
+		{"", "this needs a token", "There is no token"},
+		{"nonsense", "the Authorization header holds no token of GCO", "is none of GCO: those begin with gco_"},
+		{"gco_a_b", "the token expired at 2026-01-01T00:00:00Z", "Pass another with --token-file"},
+		{"gco_a_b", "the token is not known; it may have been deleted", "Pass another with --token-file"},
+	} {
+		p, _, _ := testProgram(t)
+		p.flags.token = test.token
+		text := p.describe(&client.Error{Problem: api.Problem{Status: 401, Detail: test.detail}})
+		wants(t, test.detail, text, test.detail, test.wants)
+		if strings.Contains(text, "does not know") {
+			t.Errorf("%s: the advice says that the server does not know the token:\n%s", test.detail, text)
+		}
+	}
+}
