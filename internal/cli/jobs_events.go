@@ -22,7 +22,7 @@ func newJobsEvents(p *Program, run func(context.Context, *jobsEventsOptions) err
 		Use:   "events JOB",
 		Short: "Show what the region's cluster says of a job",
 		Long: `Events shows what the cluster said of a job's last attempt: scheduling, images,
-back-offs. What GCO itself did with the job is its history: gco jobs get.`,
+back-offs. That is known only while the region holds the attempt. What GCO itself did with the job is its history, which is kept: gco jobs get.`,
 		Example: `  gco jobs events 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f`,
 		Args:    one("JOB"),
 

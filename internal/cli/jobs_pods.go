@@ -19,8 +19,11 @@ type jobsPodsOptions struct {
 func newJobsPods(p *Program, run func(context.Context, *jobsPodsOptions) error) *cobra.Command {
 	opts := &jobsPodsOptions{Program: p}
 	cmd := &cobra.Command{
-		Use:     "pods JOB",
-		Short:   "Show the pods of a job's last attempt, container by container",
+		Use:   "pods JOB",
+		Short: "Show the pods of a job's last attempt, container by container",
+		Long: `Pods shows the pods of a job's last attempt, container by container. They are
+known only while the region holds the attempt; what is kept of a finished job is
+its history (gco jobs get) and its logs (gco jobs logs).`,
 		Example: `  gco jobs pods 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f`,
 		Args:    one("JOB"),
 

@@ -214,6 +214,9 @@ func askList[T any](c *call, j job.Job, kind string) ([]T, error) {
 	defer stop()
 	c.r = c.r.WithContext(ctx)
 	answer, err := c.ask(j.Region, api.Request{Kind: kind, AttemptRef: refOf(j.AttemptID())})
+	if p := (*problem)(nil); errors.As(err, &p) && p.Type == api.ProblemNotHeld {
+		return nil, notHeld(j)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -271,9 +274,13 @@ func (c *call) held() (job.Job, error) {
 		return job.Job{}, err
 	}
 	if j.Attempt > 0 && j.Region == "" {
-		return job.Job{}, newProblem(api.ProblemNotHeld, "job %s is %s; pods and cluster events are known only while a region holds the attempt, and none holds attempt %d any more", j.ID, j.State, j.Attempt)
+		return job.Job{}, notHeld(j)
 	}
 	return j, nil
+}
+
+func notHeld(j job.Job) *problem {
+	return newProblem(api.ProblemNotHeld, "job %s is %s; pods and cluster events are known only while a region holds the attempt, and none holds attempt %d any more", j.ID, j.State, j.Attempt)
 }
 
 // answerRequest takes an agent's answer to a client's request, and hands it on

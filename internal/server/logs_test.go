@@ -318,7 +318,7 @@ func TestPodsAndClusterEvents(t *testing.T) {
 	<-done
 	problem, _ := json.Marshal(api.Problem{Type: api.ProblemNotHeld, Title: "x", Status: 404, Detail: "no such attempt"})
 	done = answer(client.TypeProblem, string(problem))
-	if _, err := s.admin.Pods(t.Context(), j.ID); !client.Is(err, api.ProblemNotHeld) {
+	if _, err := s.admin.Pods(t.Context(), j.ID); !client.Is(err, api.ProblemNotHeld) || !strings.Contains(err.Error(), "known only while") {
 		t.Errorf("pods that are not held: %v", err)
 	}
 	<-done
