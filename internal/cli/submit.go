@@ -43,7 +43,8 @@ func newSubmit(p *Program, run func(context.Context, *submitOptions) error) *cob
 		Long: `Submit hands Kubernetes Jobs (batch/v1, YAML or JSON) to GCO, which finds the
 region. A file may hold several documents; each is a job of its own. What a flag
 says goes for every job of the call; the same can be said in the manifest, by
-annotations gco.dev/...
+annotations gco.dev/... One that is refused does not keep the others out: they
+are submitted, and the error, with its exit code, says how many.
 
 A job that was accepted is on disk. Each call makes a new idempotency key for
 each job, so that a lost answer is asked for again without a second job; with
@@ -190,6 +191,9 @@ func (o *submitOptions) submitAll(ctx context.Context, c *client.Client, submiss
 			fmt.Fprintf(o.Err, "%s was submitted before with this key, as job %s\n", manifest.name, j.ID)
 		}
 		accepted = append(accepted, j)
+	}
+	if err := errors.Join(refused...); err != nil && len(manifests) > 1 {
+		return accepted, fmt.Errorf("%d of %d submitted; %w", len(accepted), len(manifests), err)
 	}
 	return accepted, errors.Join(refused...)
 }
