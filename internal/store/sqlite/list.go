@@ -34,10 +34,9 @@ func (s *session) list(query store.ListQuery) (store.Page, error) {
 	if query.Limit <= 0 {
 		return page, nil
 	}
-	text, args := listStatement(query)
 	read := 0
 	row := newRecordScan()
-	err := s.eachOf(text, args, func(scan func(...any) error) error {
+	err := s.candidates(query, func(scan func(...any) error) error {
 		if len(page.Jobs) == query.Limit {
 			page.More = true
 			return nil
@@ -63,24 +62,39 @@ func (s *session) list(query store.ListQuery) (store.Page, error) {
 	return page, err
 }
 
-// listStatement selects the candidates. Without a filter that rejects records,
-// one more than a page tells whether there is another.
-func listStatement(query store.ListQuery) (string, []any) {
+const selectNamespace = `SELECT ` + recordColumns + ` FROM jobs WHERE namespace = ? AND id < ?`
+
+var (
+	stListAll       = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?`)
+	stListNamespace = statement(selectNamespace + ` ORDER BY id DESC LIMIT ?`)
+)
+
+// candidates reads the records that a query has to look at, newest first.
+// Without a filter that rejects records, one more than a page tells whether
+// there is another.
+func (s *session) candidates(query store.ListQuery, f func(scan func(...any) error) error) error {
+	namespaces := slices.Compact(slices.Sorted(slices.Values(query.Namespaces)))
 	limit := maxRead
-	if len(query.States) == 0 && query.Region == "" && len(query.Labels) == 0 && len(query.Namespaces) <= maxMerged {
+	if len(query.States) == 0 && query.Region == "" && len(query.Labels) == 0 && len(namespaces) <= maxMerged {
 		limit = min(maxRead, query.Limit+1)
 	}
 	before := cmp.Or(string(query.Before), "\U0010ffff")
-	if len(query.Namespaces) == 0 || len(query.Namespaces) > maxMerged {
-		return `SELECT ` + recordColumns + ` FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?`, []any{before, limit}
+	switch {
+	case len(namespaces) == 0 || len(namespaces) > maxMerged:
+		return s.each(stListAll, []any{before, limit}, f)
+	case len(namespaces) == 1:
+		return s.each(stListNamespace, []any{namespaces[0], before, limit}, f)
 	}
-	var selects []string
 	var args []any
-	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(query.Namespaces))) {
-		selects = append(selects, `SELECT `+recordColumns+` FROM jobs WHERE namespace = ? AND id < ?`)
+	for _, namespace := range namespaces {
 		args = append(args, namespace, before)
 	}
-	return strings.Join(selects, " UNION ALL ") + ` ORDER BY id DESC LIMIT ?`, append(args, limit)
+	return s.eachOf(mergeNamespaces(len(namespaces)), append(args, limit), f)
+}
+
+// mergeNamespaces walks the indexes of several namespaces at once.
+func mergeNamespaces(n int) string {
+	return selectNamespace + strings.Repeat(` UNION ALL `+selectNamespace, n-1) + ` ORDER BY id DESC LIMIT ?`
 }
 
 // mayMatch tests the filters that need no decoding.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/gco-project/gco/internal/job"
-	"github.com/gco-project/gco/internal/store"
 )
 
 var (
@@ -43,16 +42,7 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeNow(t, s)
-	texts := slices.Clone(statements)
-	for _, query := range []store.ListQuery{
-		{Limit: 50},
-		{Limit: 50, Before: "x", Namespaces: []string{"a"}},
-		{Limit: 50, Namespaces: []string{"a", "b", "c"}, States: []job.State{job.Failed}},
-		{Limit: 50, Region: "r"},
-	} {
-		text, _ := listStatement(query)
-		texts = append(texts, text)
-	}
+	texts := append(slices.Clone(statements), mergeNamespaces(2), mergeNamespaces(maxMerged))
 	checked := 0
 	for _, text := range texts {
 		if !explainable.MatchString(text) || strings.Contains(text, "bare") {

@@ -106,6 +106,34 @@ func (c *client) apply(j job.Job, events ...job.Event) job.Job {
 	return j
 }
 
+// many submits n jobs in one call and applies events to all of them, a call
+// each.
+func (c *client) many(n int, alter func(*job.Spec), events ...job.Event) []job.Job {
+	c.Helper()
+	batch := make([]store.Submission, n)
+	jobs := make([]job.Job, n)
+	for i := range batch {
+		batch[i] = c.submission(alter)
+		jobs[i] = batch[i].Job
+	}
+	answers, err := c.Insert(c.ctx, batch)
+	c.must(err)
+	for _, answer := range answers {
+		c.must(answer.Err)
+	}
+	for _, event := range events {
+		changes := make([]store.Change, n)
+		for i, j := range jobs {
+			changes[i] = c.change(j, event)
+			jobs[i] = changes[i].Job
+		}
+		errs, err := c.Commit(c.ctx, nil, changes)
+		c.must(err)
+		c.must(errors.Join(errs...))
+	}
+	return jobs
+}
+
 // place is the event that promises a job to a region.
 func place(region string) job.Event { return job.Event{Kind: job.Place, Region: region} }
 

@@ -224,10 +224,7 @@ func testDelete(t *testing.T, open Opener) {
 		{Namespace: "team-a", Region: "r", State: job.Running, Jobs: 1},
 	})
 
-	var many []job.ID
-	for range 250 {
-		many = append(many, c.apply(c.submit(), stopped).ID)
-	}
+	many := ids(c.many(250, func(*job.Spec) {}, stopped))
 	errs, err = c.Delete(c.ctx, many, c.now, 0)
 	c.must(err)
 	if len(errs) != len(many) {

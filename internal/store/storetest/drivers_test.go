@@ -25,6 +25,23 @@ var drivers = []struct {
 // suite.
 var mustRun = []string{"sqlite", "sqlite-memory"}
 
+// recounts is how many random lives the property test takes a driver through,
+// unless -rapid.checks says otherwise: each opens a database and reads all of
+// it after every step.
+const recounts = "30"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "rapid.checks" })
+	if !chosen {
+		if err := flag.Set("rapid.checks", recounts); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 func TestDrivers(t *testing.T) {
 	var ran []string
 	for _, driver := range drivers {

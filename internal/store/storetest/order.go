@@ -183,9 +183,7 @@ func testWake(t *testing.T, open Opener) {
 	}
 	waiting(first, second)
 	// Many at once.
-	for range 450 {
-		retry()
-	}
+	c.many(450, func(s *job.Spec) { s.Retries = 5 }, place("r"), claim, failure)
 	_, err = c.Wake(c.ctx, c.now.Add(time.Hour))
 	c.must(err)
 	jobs, err := c.Waiting(c.ctx, first.Spec.Class, store.Position{}, 1000)

@@ -182,8 +182,8 @@ func testRaceAgainstGuard(t *testing.T, open Opener) {
 		r := c.open("r")
 		guard := store.Guard{Region: "r", Epoch: r.Epoch, Lease: capacity.LeaseLive}
 		var changes []store.Change
-		for range 10 {
-			changes = append(changes, c.change(c.apply(c.submit(), place("r"), claim), finished))
+		for _, j := range c.many(10, func(*job.Spec) {}, place("r"), claim) {
+			changes = append(changes, c.change(j, finished))
 		}
 		accepted := make([]bool, len(changes))
 		race(len(changes)+1, func(i int) {

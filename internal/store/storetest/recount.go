@@ -222,10 +222,10 @@ func (m *model) checkRecords() {
 	m.must(err)
 	m.same("the jobs", found, m.jobs)
 	m.same("the list", m.list(store.ListQuery{Limit: 1000}), reversed(ids(everything)))
-	for _, state := range job.States {
-		jobs := m.all(func(j job.Job) bool { return j.State == state }, byID)
-		m.same("the list of "+string(state), m.list(store.ListQuery{States: []job.State{state}, Limit: 1000}), reversed(ids(jobs)))
-	}
+	// One state a step, since all of them would take half of the time.
+	state := job.States[len(m.stream)%len(job.States)]
+	jobs := m.all(func(j job.Job) bool { return j.State == state }, byID)
+	m.same("the list of "+string(state), m.list(store.ListQuery{States: []job.State{state}, Limit: 1000}), reversed(ids(jobs)))
 	var stream []string
 	for _, e := range m.events(store.EventQuery{Limit: 1000}) {
 		stream = append(stream, string(e.Data))
