@@ -77,9 +77,9 @@ verify-vet: ## Run go vet
 	go vet ./...
 
 verify-lint: $(GOLANGCI) ## Run golangci-lint
-	$(GOLANGCI) run ./...
+	$(GOLANGCI) run --allow-parallel-runners ./...
 	@for module in $(NESTED); do echo "# $$module"; \
-	  (cd $$module && $(GOLANGCI) run ./... 2> >(grep -v 'exclusion_rules] Skipped 0 issues' >&2)); done
+	  (cd $$module && $(GOLANGCI) run --allow-parallel-runners ./... 2> >(grep -v 'exclusion_rules] Skipped 0 issues' >&2)); done
 
 verify-mod: ## Check that go.mod and go.sum say what the code needs
 	@for module in $(MODULES); do (cd $$module && go mod tidy -diff) || { echo "$$module: run go mod tidy"; exit 1; }; done
