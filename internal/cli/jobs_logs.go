@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/job"
 )
 
 type jobsLogsOptions struct {
@@ -30,7 +32,12 @@ func newJobsLogs(p *Program, run func(context.Context, *jobsLogsOptions) error) 
 		Short: "Print what a job wrote",
 		Long: `Logs prints what the containers of a job wrote: live from its region while the
 job runs, from the archive afterwards. It says on standard error when logs were
-cut off or are no longer whole.`,
+cut off or are no longer whole.
+
+With --follow they go on until the attempt ends. Where the job then goes on,
+as after a drain or a loss, a line on standard error says in which state and
+region. A server that is lost meanwhile cuts them off; gco jobs wait --logs
+waits for it.`,
 		Example: `  gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --follow
   gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --tail 100 --timestamps
   gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --attempt 1 --container main`,
@@ -81,5 +88,51 @@ func runJobsLogs(ctx context.Context, opts *jobsLogsOptions) error {
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("reading the logs of job %s: %w", opts.id, err)
 	}
+	if opts.follow && logs.Source == string(job.LogsLive) && ctx.Err() == nil {
+		opts.sayWhereItGoesOn(ctx, c, logs.Attempt)
+	}
 	return nil
+}
+
+// sayWhereItGoesOn adds a line where the end of the attempt is not that of the
+// job. The logs may end before the control plane knows that the attempt has.
+func (o *jobsLogsOptions) sayWhereItGoesOn(ctx context.Context, c *client.Client, attempt int) {
+	ctx, cancel := context.WithTimeout(ctx, lastLogs)
+	defer cancel()
+	events, err := c.Events(ctx, client.EventFilter{Job: o.id, Oldest: true})
+	if err != nil {
+		return
+	}
+	defer events.Close()
+	for {
+		event, err := events.Next()
+		if err != nil {
+			return
+		}
+		step, err := transitionOf(event)
+		if err != nil {
+			return
+		}
+		if endsAttempt(step, attempt) {
+			break
+		}
+	}
+	j, err := c.Job(ctx, o.id)
+	if err == nil && !job.State(j.State).Terminal() {
+		fmt.Fprintf(o.Err, "attempt %d has ended, and the job goes on: %s\n", attempt, stepLine(api.Transition{
+			To: j.State, Region: j.Region, Attempt: j.Attempt, Reason: j.Reason, Message: j.Message,
+		}))
+	}
+}
+
+// endsAttempt tells whether this attempt is over with the step, or was before.
+func endsAttempt(step api.Transition, attempt int) bool {
+	if job.State(step.To).Terminal() || step.Attempt > attempt {
+		return true
+	}
+	switch job.EventKind(step.Event) {
+	case job.Finished, job.Failure, job.Stopped, job.Released, job.LostEvent:
+		return step.Attempt == attempt
+	}
+	return false
 }

@@ -128,3 +128,39 @@ func TestTopDrawsAndLeavesTheScreenAsItWas(t *testing.T) {
 	}
 	wants(t, "screen", out.String(), "\x1b[?1049h", "gco top", "last minute:", "NAME", "us-east-1", "ID", "\x1b[?1049l")
 }
+
+func TestFollowedLogsSayWhereTheJobGoesOn(t *testing.T) {
+	c := newTerminal(t, "--regions", "us-east-1,us-west-2")
+	out, _ := c.run(ExitDone, "submit", "../../examples/checkpoint.yaml", "-o", "name")
+	id := strings.TrimSpace(out)
+	// The wait ends with the test: it only tells when the job has begun.
+	begun := &watchedBuffer{until: "running in ", found: make(chan struct{})}
+	env := c.env(&watchedBuffer{}, begun)
+	env.ErrTerminal = false
+	ctx, stop := context.WithCancel(t.Context())
+	waited := make(chan int, 1)
+	go func() { waited <- New(env).RunContext(ctx, []string{"jobs", "wait", id}) }()
+	defer func() { stop(); <-waited }()
+	await(t, begun, "the job to run")
+
+	text := &watchedBuffer{until: "\n", found: make(chan struct{})}
+	said := &watchedBuffer{}
+	followed := make(chan int, 1)
+	go func() { followed <- New(c.env(text, said)).RunContext(ctx, []string{"jobs", "logs", id, "--follow"}) }()
+	await(t, text, "a line of the logs")
+	c.run(ExitDone, "regions", "drain", "us-east-1")
+	if code := <-followed; code != ExitDone {
+		t.Errorf("exit code %d", code)
+	}
+	wants(t, "stderr", said.String(), "attempt 1 has ended, and the job goes on: ")
+	c.run(ExitDone, "jobs", "cancel", id)
+}
+
+func await(t *testing.T, text *watchedBuffer, what string) {
+	t.Helper()
+	select {
+	case <-text.found:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("waited in vain for %s:\n%s", what, text)
+	}
+}
