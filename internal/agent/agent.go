@@ -226,17 +226,27 @@ func (a *Agent) syncOnce(ctx context.Context) error {
 	begun := a.Clock.Now()
 	call, cancel := context.WithTimeoutCause(ctx, a.callTimeout(), errNoAnswer)
 	defer cancel()
-	interrupted := make(chan struct{})
+	interrupted, watched := make(chan struct{}), make(chan struct{})
 	if request.WaitSeconds > 0 {
-		go a.cancelOnNews(call, func() { close(interrupted); cancel() })
+		go func() {
+			defer close(watched)
+			a.cancelOnNews(call, func() { close(interrupted); cancel() })
+		}()
+	} else {
+		close(watched)
 	}
 	response, err := a.Server.Sync(call, a.Region, request)
+	cause := context.Cause(call)
+	cancel()
+	// Whoever still waited for news of this call would take the signal from
+	// the next one.
+	<-watched
 	if err != nil {
 		select {
 		case <-interrupted:
 			return nil
 		default:
-			return cmp.Or(context.Cause(call), err)
+			return cmp.Or(cause, err)
 		}
 	}
 	a.Absorb(ctx, request, response, begun)
