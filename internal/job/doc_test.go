@@ -31,7 +31,8 @@ Where one event has several outcomes, this decides:
   its retries; else failed. Before a claim: failed, since the job can never run or is past its deadline.
 - **lost**: by the job's onRegionLost. Queued again, or failed for ` + "`fail`" + ` and after waiting too long with ` + "`wait`" + `.
 - **stopped**: cancelled for a cancel, failed for a deadline, queued for a move.
-- **released, lost, moved**: queued again up to %d, %d and %d times; once more fails the job and says so.
+- **released, lost, moved**: queued again up to %d, %d and %d times, from the second time on after a pause (1 s,
+  doubling to 10 s); once more fails the job and says so.
 - While a cancel or a deadline is under way, failed, released and lost are its end too. A success stands.
 
 The events **%s** keep the state.

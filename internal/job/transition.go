@@ -21,6 +21,15 @@ const (
 	maxRetryPause   = 5 * time.Minute
 )
 
+// Bounds of the pause before a job goes on that was given back for the second
+// time and more often; the first time it goes on at once. It doubles each time:
+// else a region that gives everything back would use up the caps above in a
+// moment.
+const (
+	firstReturnPause = time.Second
+	maxReturnPause   = 10 * time.Second
+)
+
 // EventKind is what happened to a job.
 type EventKind string
 
@@ -223,17 +232,17 @@ func (j Job) after(e Event, now time.Time) Job {
 		return j.afterFailure(now)
 	case Released:
 		if j.Intent == Stop {
-			return j.stopped()
+			return j.stopped(now)
 		}
 		j.Releases++
-		return j.givenBack("released", j.Releases, MaxReleases)
+		return j.givenBack("released", j.Releases, MaxReleases, now)
 	case LostEvent:
-		return j.afterLoss(e.Final)
+		return j.afterLoss(e.Final, now)
 	case Stopped:
 		if !j.State.Active() {
 			j.Intent, j.StopReason = Stop, e.StopReason
 		}
-		return j.stopped()
+		return j.stopped(now)
 	case StopAsked:
 		j.Intent, j.StopReason = Stop, e.StopReason
 	case MoveAsked:
@@ -257,7 +266,7 @@ func (j Job) afterFailure(now time.Time) Job {
 		j.Logs = LogsLive
 	}
 	if j.Intent == Stop {
-		return j.stopped()
+		return j.stopped(now)
 	}
 	j.Failures++
 	if j.Failures > j.Spec.Retries {
@@ -265,29 +274,29 @@ func (j Job) afterFailure(now time.Time) Job {
 		return j
 	}
 	j = j.requeued()
-	j.NotBefore = now.Add(retryPause(j.Failures))
+	j.NotBefore = now.Add(doubled(firstRetryPause, j.Failures, maxRetryPause))
 	return j
 }
 
-func (j Job) afterLoss(final bool) Job {
+func (j Job) afterLoss(final bool, now time.Time) Job {
 	j.Logs = LogsLost
 	if j.Intent == Stop {
-		return j.stopped()
+		return j.stopped(now)
 	}
 	if final || j.Spec.OnRegionLost == Fail {
 		j.State = Failed
 		return j
 	}
 	j.Losses++
-	return j.givenBack("lost", j.Losses, MaxLosses)
+	return j.givenBack("lost", j.Losses, MaxLosses, now)
 }
 
 // stopped is where an attempt ends whose intent was not to run on.
-func (j Job) stopped() Job {
+func (j Job) stopped(now time.Time) Job {
 	switch {
 	case j.Intent == Move:
 		j.Moves++
-		return j.givenBack("moved", j.Moves, MaxMoves)
+		return j.givenBack("moved", j.Moves, MaxMoves, now)
 	case j.StopReason == ByDeadline:
 		j.State, j.Reason = Failed, "deadline"
 		if j.Message == "" {
@@ -300,13 +309,17 @@ func (j Job) stopped() Job {
 }
 
 // givenBack queues the job again, unless that has happened too often.
-func (j Job) givenBack(what string, times, limit int) Job {
+func (j Job) givenBack(what string, times, limit int, now time.Time) Job {
 	if times > limit {
 		j.State, j.Reason = Failed, "too-often-"+what
 		j.Message = fmt.Sprintf("%s %d times, which is over the limit of %d; last: %s", what, times, limit, j.Message)
 		return j
 	}
-	return j.requeued()
+	j = j.requeued()
+	if times > 1 {
+		j.NotBefore = now.Add(doubled(firstReturnPause, times-1, maxReturnPause))
+	}
+	return j
 }
 
 func (j Job) requeued() Job {
@@ -316,12 +329,13 @@ func (j Job) requeued() Job {
 	return j
 }
 
-func retryPause(failures int) time.Duration {
-	pause := firstRetryPause
-	for i := 1; i < failures && pause < maxRetryPause; i++ {
+// doubled is the pause after so many times: first, and twice as long each time.
+func doubled(first time.Duration, times int, most time.Duration) time.Duration {
+	pause := first
+	for i := 1; i < times && pause < most; i++ {
 		pause *= 2
 	}
-	return min(pause, maxRetryPause)
+	return min(pause, most)
 }
 
 // typeOf names the event for subscribers: the new state, or for a change of

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,8 +57,8 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 	now := q.Clock.Now()
 	out := api.Explanation{JobID: string(j.ID), State: string(j.State)}
 	if now.Before(j.NotBefore) {
-		out.Summary = fmt.Sprintf("waits until %s after failure %d of %d allowed",
-			j.NotBefore.UTC().Format(time.RFC3339), j.Failures, j.Spec.Retries)
+		out.Summary = fmt.Sprintf("waits until %s after attempt %d (%s), with %d of %d allowed failures",
+			j.NotBefore.UTC().Format(time.RFC3339), j.Attempt, cmp.Or(j.Reason, "given back"), j.Failures, j.Spec.Retries)
 		return out, nil
 	}
 	demand, err := q.Store.Demand(ctx, j.Spec.Class)

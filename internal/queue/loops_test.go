@@ -335,6 +335,24 @@ func TestFailureIsRetriedAfterAPause(t *testing.T) {
 	f.wantState(j.ID, job.Failed)
 }
 
+// TestRegionThatGivesEverythingBack does so at once, each time: that must not
+// fail a job in a moment.
+func TestRegionThatGivesEverythingBack(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	j := f.submit()
+	began := f.clock.Now()
+	for f.job(j.ID).State != job.Failed {
+		f.pass(200 * time.Millisecond)
+		if len(r.mustSync().Start) > 0 {
+			r.observe(r.started(), "released")
+		}
+	}
+	if lasted := f.clock.Since(began); lasted < 2*time.Minute {
+		t.Errorf("failed after %s", lasted)
+	}
+}
+
 // TestExpectedStartIsNeverInThePast: what has not finished anything for hours
 // tells nothing.
 func TestExpectedStartIsNeverInThePast(t *testing.T) {

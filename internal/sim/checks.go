@@ -19,6 +19,9 @@ type checks struct {
 	cursor int64
 	last   map[job.ID]job.Transition
 	epochs map[string]int64
+	// waited are the jobs that sit out the loss of their region. To end that is
+	// no recovery.
+	waited map[job.ID]bool
 	// stale says that something was written since the last look.
 	stale bool
 	// recovered counts what was given back of each region at one instant.
@@ -29,6 +32,7 @@ type checks struct {
 func newChecks(w *world) *checks {
 	return &checks{
 		w: w, last: map[job.ID]job.Transition{}, epochs: map[string]int64{}, recovered: map[string]int{},
+		waited: map[job.ID]bool{},
 	}
 }
 
@@ -75,9 +79,10 @@ func (c *checks) jobEvent(e store.Event) {
 	case before.Intent == job.Stop && !t.To.Terminal() && !t.To.Active():
 		c.w.fail("job %s: was to stop, and is %s", t.Job, t.To)
 	}
-	if t.Reason == "region-lost" && t.Event == job.LostEvent {
+	if t.Reason == "region-lost" && t.Event == job.LostEvent && !c.waited[t.Job] {
 		c.recovery(t)
 	}
+	c.waited[t.Job] = t.Event == job.RegionLost || c.waited[t.Job] && t.From == t.To && t.Event != job.RegionReturned
 }
 
 // recovery holds the pace: a burst of one second's worth at one instant.
