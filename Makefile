@@ -42,7 +42,7 @@ demo: ## Run the whole system, kill a region, show that its jobs finish elsewher
 test: test-unit test-sim test-nested infra-test ## Run every test: units with -race, the simulation, nested modules
 
 test-unit: ## Test the main module with -race, in random order
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 25m ./...
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.
