@@ -129,6 +129,14 @@ func (c *call) sync() error {
 	return c.json(http.StatusOK, response)
 }
 
+// Bounds of a region's capacity: whenever something is placed, in whatever
+// region, all of it is looked at. A cluster has at most 5,000 nodes, says
+// Kubernetes.
+const (
+	maxShapes    = 10_000
+	maxResources = 256
+)
+
 // syncFaults checks what the shape cannot say. The bounds are far from what an
 // agent sends; they keep a broken one from upsetting the arithmetic.
 func syncFaults(r api.SyncRequest) []job.Fault {
@@ -159,6 +167,8 @@ func syncFaults(r api.SyncRequest) []job.Fault {
 		}
 	}
 	if r.Capacity != nil {
+		shapes := len(r.Capacity.Nodes) + len(r.Capacity.Provisionable)
+		add(shapes <= maxShapes, "capacity", "has %d kinds of nodes; %d are allowed", shapes, maxShapes)
 		nodeFaults("capacity.nodes", r.Capacity.Nodes, add)
 		nodeFaults("capacity.provisionable", r.Capacity.Provisionable, add)
 	}
@@ -169,6 +179,7 @@ func nodeFaults(field string, nodes []capacity.NodeShape, add func(ok bool, fiel
 	const most = 1_000_000
 	for i, node := range nodes {
 		add(node.Count >= 0 && node.Count <= most, fmt.Sprintf("%s[%d].count", field, i), "%d is outside 0 to %d", node.Count, most)
+		add(len(node.Total) <= maxResources, fmt.Sprintf("%s[%d].total", field, i), "has %d resources; %d are allowed", len(node.Total), maxResources)
 		for name, amount := range node.Total {
 			add(amount >= 0, fmt.Sprintf("%s[%d].total.%s", field, i, name), "%d is negative", amount)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -130,6 +131,29 @@ func FuzzSync(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAbsurdSyncsAreRefused(t *testing.T) {
+	many := make([]api.NodeShape, maxShapes)
+	resources := map[string]int64{}
+	for i := range maxResources + 1 {
+		resources[fmt.Sprintf("example.com/%d", i)] = 1
+	}
+	for field, request := range map[string]api.SyncRequest{
+		"":                        {Capacity: &api.Snapshot{Nodes: many}},
+		"capacity":                {Capacity: &api.Snapshot{Nodes: many, Provisionable: many[:1]}},
+		"capacity.nodes[0].total": {Capacity: &api.Snapshot{Nodes: []api.NodeShape{{Total: resources}}}},
+		"capacity.nodes[1].count": {Capacity: &api.Snapshot{Nodes: []api.NodeShape{{}, {Count: -1}}}},
+		"maxStart":                {MaxStart: -1},
+		"waitSeconds":             {WaitSeconds: 1e300},
+		"known[0].jobId":          {Known: []api.AttemptRef{{JobID: "../../etc", Attempt: 1}}},
+	} {
+		request.Cluster = "c"
+		faults := syncFaults(request)
+		if field == "" && len(faults) > 0 || field != "" && (len(faults) != 1 || faults[0].Field != field) {
+			t.Errorf("want a fault of %q, got %+v", field, faults)
+		}
+	}
 }
 
 func FuzzCursor(f *testing.F) {
