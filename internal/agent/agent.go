@@ -92,6 +92,11 @@ const (
 	archivePause = 10 * time.Second
 )
 
+// capacityPause is how long the agent keeps a change of the capacity to itself
+// that comes right after another one, and alone: in a big cluster something
+// changes all the time.
+const capacityPause = time.Second
+
 // maxFinishing bounds how many attempts have their logs shipped at the same
 // time.
 const maxFinishing = 32
@@ -130,8 +135,9 @@ type session struct {
 	inventoried    bool
 	inventoryAfter string
 	// capacity is the snapshot that the control plane has; nil while that is
-	// not certain.
-	capacity *capacity.Snapshot
+	// not certain. capacityAt is when one was last sent.
+	capacity   *capacity.Snapshot
+	capacityAt time.Time
 	// reported is the phase of each attempt that the control plane knows;
 	// told holds every attempt that it may know of, answered or not.
 	reported map[job.AttemptID]runtime.Phase
@@ -267,16 +273,23 @@ func (a *Agent) grace() time.Duration { return max(a.trust/10, time.Second) }
 // cancelOnNews ends a call as soon as there is something to report that it
 // did not carry.
 func (a *Agent) cancelOnNews(ctx context.Context, cancel func()) {
-	for {
+	for ready := (<-chan time.Time)(nil); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.Runtime.Changed():
 		case <-a.changed:
+		case <-ready:
 		}
-		if a.hasNews(ctx) {
+		news, after := a.hasNews(ctx)
+		switch {
+		case news && after == 0:
 			cancel()
 			return
+		case news:
+			ready = a.Clock.After(after)
+		default:
+			ready = nil
 		}
 	}
 }

@@ -34,6 +34,7 @@ type fakeRuntime struct {
 	changed  chan struct{}
 	fenced   chan struct{}
 	capacity capacity.Snapshot
+	restless func() capacity.Snapshot
 }
 
 func newFakeRuntime() *fakeRuntime {
@@ -110,6 +111,9 @@ func (f *fakeRuntime) List(context.Context) ([]runtime.Observation, bool, error)
 func (f *fakeRuntime) Capacity(context.Context) (capacity.Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.restless != nil {
+		return f.restless(), nil
+	}
 	return f.capacity, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 )
@@ -207,5 +208,61 @@ func TestStopDuringAnApplyFollowsIt(t *testing.T) {
 	b.poll().answer(good, nil)
 	if calls := b.runtime.seen(); !slices.Equal(calls, []string{"apply j1.1", "stop j1.1"}) {
 		t.Errorf("the runtime saw %v", calls)
+	}
+}
+
+func TestRestlessCapacityIsReportedAtAPace(t *testing.T) {
+	b := start(t, inPlace)
+	cores := int64(0)
+	b.runtime.do(func(f *fakeRuntime) {
+		f.restless = func() capacity.Snapshot {
+			cores++
+			free := capacity.Resources{capacity.CPU: cores}
+			return capacity.Snapshot{Nodes: []capacity.NodeShape{{Count: 1, Free: free, Total: free}}}
+		}
+	})
+	e := b.untilItWaits(b.open(), good)
+	for range 3 {
+		if wait := e.request.WaitSeconds; wait > capacityPause.Seconds() {
+			t.Fatalf("waits for %v s with a change to report", wait)
+		}
+		b.clock.Step(capacityPause)
+		e.answer(good, nil)
+		e = b.next()
+		if e.request.Capacity == nil {
+			t.Fatal("the change is not reported after the pause")
+		}
+		e.answer(good, nil)
+		e = b.untilItWaits(b.next(), good)
+	}
+	// With news of an attempt, the capacity that belongs to it comes at once.
+	b.runtime.set(one, runtime.PhaseRunning)
+	<-e.done
+	if e := b.next(); len(e.request.Observations) != 1 || e.request.Capacity == nil {
+		t.Errorf("the call is %+v", e.request)
+	}
+}
+
+func TestLoneChangeOfTheCapacityEndsThePoll(t *testing.T) {
+	b := start(t, inPlace)
+	poll := b.open()
+	for range 2 {
+		// Right after another one it has to wait, but not for the whole poll.
+		b.runtime.do(func(f *fakeRuntime) { f.capacity.Nodes = append(f.capacity.Nodes, capacity.NodeShape{Count: 1}) })
+		b.runtime.changed <- struct{}{}
+		for ended := false; !ended; {
+			select {
+			case <-poll.done:
+				ended = true
+			default:
+				b.clock.Step(capacityPause / 10)
+			}
+		}
+		e := b.next()
+		if e.request.Capacity == nil {
+			t.Fatalf("the call is %+v", e.request)
+		}
+		e.answer(good, nil)
+		poll = b.poll()
 	}
 }

@@ -41,11 +41,6 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 		clear(a.reported)
 		return request, nil
 	}
-	if !sameCapacity(a.capacity, snapshot) {
-		// Until the answer comes, nobody knows which one the control plane
-		// has.
-		request.Capacity, a.capacity = &snapshot, nil
-	}
 	if !a.inventoried && synced {
 		request.Inventory = a.inventoryPage(held)
 	}
@@ -54,10 +49,20 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	for _, o := range request.Observations {
 		a.told[attemptID(o.AttemptRef)] = true
 	}
+	changed := !sameCapacity(a.capacity, snapshot)
+	if changed && (len(request.Observations) > 0 || a.capacityRest() == 0) {
+		// Until the answer comes, nobody knows which one the control plane
+		// has.
+		request.Capacity, a.capacity, a.capacityAt = &snapshot, nil, a.Clock.Now()
+	}
 	if request.Capacity == nil && request.Inventory == nil && len(request.Observations) == 0 {
 		// Only a call that says nothing may be held back, and so only such a
 		// call is ever given up for the sake of news.
-		request.WaitSeconds = a.patience().Seconds()
+		patience := a.patience()
+		if changed {
+			patience = min(patience, a.capacityRest())
+		}
+		request.WaitSeconds = patience.Seconds()
 	}
 	a.forgetEnded(held)
 	request.Known = a.known()
@@ -67,20 +72,38 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	return request, nil
 }
 
-// hasNews tells whether Prepare would say something that was not said before.
-func (a *Agent) hasNews(ctx context.Context) bool {
+// hasNews tells whether Prepare would say something that was not said before:
+// now, or after a while.
+func (a *Agent) hasNews(ctx context.Context) (news bool, after time.Duration) {
 	held, synced, err := a.Runtime.List(ctx)
 	if err != nil {
-		return false
+		return false, 0
 	}
 	snapshot, err := a.Runtime.Capacity(ctx)
 	if err != nil {
-		return false
+		return false, 0
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.noticeVanished(held, synced)
-	return a.id != "" && (a.settled || len(a.news(held)) > 0 || !sameCapacity(a.capacity, snapshot) || !a.inventoried && synced)
+	switch {
+	case a.id == "":
+		return false, 0
+	case a.settled || len(a.news(held)) > 0 || !a.inventoried && synced:
+		return true, 0
+	case !sameCapacity(a.capacity, snapshot):
+		return true, a.capacityRest()
+	default:
+		return false, 0
+	}
+}
+
+// capacityRest is for how long a change of the capacity alone is kept back.
+func (a *Agent) capacityRest() time.Duration {
+	if a.capacity == nil {
+		return 0
+	}
+	return max(0, capacityPause-a.Clock.Since(a.capacityAt))
 }
 
 // news lists what the control plane has not been told yet.
