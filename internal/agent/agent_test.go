@@ -350,6 +350,20 @@ func TestStaleSessionFencesBeforeTheNextOne(t *testing.T) {
 	}
 }
 
+// A restored control plane may know the session, and not what came after the
+// backup.
+func TestRestoredControlPlaneGetsANewSession(t *testing.T) {
+	b := start(t)
+	b.runtime.set(one, runtime.PhaseRunning)
+	b.open().answer(with(func(r *api.SyncResponse) { r.Incarnation = "restored" }), nil)
+	if e := b.next(); e.request.Session != "" {
+		t.Errorf("the next call still names session %q", e.request.Session)
+	}
+	if calls := b.runtime.seen(); !slices.Equal(calls, []string{"fence"}) {
+		t.Errorf("the runtime saw %v before the new session", calls)
+	}
+}
+
 func TestSilenceFencesWhenTrustEnds(t *testing.T) {
 	b := start(t)
 	b.open()

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -16,6 +17,10 @@ import (
 
 // Absorb acts on an answer to a request that was begun at the given time.
 func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response api.SyncResponse, begun time.Time) {
+	if a.otherHistory(request, response) {
+		a.Refused(ctx, fmt.Errorf("%w: the control plane's data were restored", ErrStaleSession))
+		return
+	}
 	if !a.renew(request, response, begun) {
 		return
 	}
@@ -30,6 +35,14 @@ func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response ap
 	for _, question := range response.Requests {
 		a.answer(question)
 	}
+}
+
+// otherHistory tells whether the control plane's data are not those with which
+// the session began: it may have forgotten what it was told.
+func (a *Agent) otherHistory(request api.SyncRequest, response api.SyncResponse) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return request.Session != "" && request.Session == a.id && response.Incarnation != a.incarnation
 }
 
 // renew takes the session's news. It returns false for an answer to a session

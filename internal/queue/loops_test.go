@@ -312,6 +312,16 @@ func TestDeadlineEndsAJobInEveryState(t *testing.T) {
 	}
 }
 
+func TestManyDeadlinesEndAtOnce(t *testing.T) {
+	f := newFixture(t)
+	jobs := f.submitMany(rescuePage+1, func(s *api.Submission) { s.Deadline = "5s" })
+	f.clock.Step(6 * time.Second)
+	f.step()
+	if failed := f.count(jobs, job.Failed); failed != len(jobs) {
+		t.Errorf("%d of %d jobs failed at their deadline", failed, len(jobs))
+	}
+}
+
 func TestFailureIsRetriedAfterAPause(t *testing.T) {
 	f := newFixture(t)
 	retries := 1

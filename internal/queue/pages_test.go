@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,6 +10,24 @@ import (
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 )
+
+// submitMany submits many like jobs in one batch.
+func (f *fixture) submitMany(n int, change ...func(*api.Submission)) []job.Job {
+	f.t.Helper()
+	request := api.Submission{Manifest: manifestOf("work", "1")}
+	for _, c := range change {
+		c(&request)
+	}
+	submissions := slices.Repeat([]Submission{{Identity: "ann", Request: request}}, n)
+	jobs := make([]job.Job, n)
+	for i, result := range f.Submit(f.t.Context(), submissions) {
+		if result.Err != nil {
+			f.t.Fatal(result.Err)
+		}
+		jobs[i] = result.Job
+	}
+	return jobs
+}
 
 // claimed has the region claim some jobs, which it then is busy with.
 func (r *remote) claimed(n int) []api.AttemptRef {

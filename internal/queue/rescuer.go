@@ -14,7 +14,12 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-const rescuePage = 200
+const (
+	rescuePage = 200
+	// endPages bounds what is ended in one round, so that the regions are
+	// looked at again soon.
+	endPages = 25
+)
 
 // rescuer gives back what its region no longer answers for. One round:
 //
@@ -247,26 +252,17 @@ func (r *rescuer) drain(ctx context.Context, region capacity.Region, now time.Ti
 
 // endWaits fails jobs whose region has been away for longer than they wait.
 func (r *rescuer) endWaits(ctx context.Context, now time.Time) error {
-	suspended, err := r.q.Store.Suspended(ctx, now, rescuePage)
-	if err != nil {
-		return fmt.Errorf("listing jobs that wait for their region: %w", err)
-	}
-	_, err = r.applyAll(ctx, nil, suspended, now, func(j job.Job) job.Event {
+	return r.endAll(ctx, r.q.Store.Suspended, now, func(j job.Job) job.Event {
 		return job.Event{
 			Kind: job.LostEvent, Reason: "region-lost", Final: true,
 			Message: fmt.Sprintf("region %s did not come back within %s", j.Region, j.Spec.OnRegionLostLimit),
 		}
 	})
-	return err
 }
 
 // endOverdue ends what is past its deadline.
 func (r *rescuer) endOverdue(ctx context.Context, now time.Time) error {
-	overdue, err := r.q.Store.Overdue(ctx, now, rescuePage)
-	if err != nil {
-		return fmt.Errorf("listing jobs past their deadline: %w", err)
-	}
-	_, err = r.applyAll(ctx, nil, overdue, now, func(j job.Job) job.Event {
+	return r.endAll(ctx, r.q.Store.Overdue, now, func(j job.Job) job.Event {
 		if j.State.Active() {
 			return job.Event{Kind: job.StopAsked, StopReason: job.ByDeadline, Reason: "deadline"}
 		}
@@ -275,7 +271,25 @@ func (r *rescuer) endOverdue(ctx context.Context, now time.Time) error {
 			Message: fmt.Sprintf("not started within %s of the submission", j.Spec.Deadline),
 		}
 	})
-	return err
+}
+
+// endAll writes an event for each job of a list of what is due, which it
+// thereby leaves.
+func (r *rescuer) endAll(
+	ctx context.Context, list func(context.Context, time.Time, int) ([]job.Job, error),
+	now time.Time, event func(job.Job) job.Event,
+) error {
+	for range endPages {
+		due, err := list(ctx, now, rescuePage)
+		if err != nil {
+			return fmt.Errorf("listing what is due: %w", err)
+		}
+		written, err := r.applyAll(ctx, nil, due, now, event)
+		if err != nil || len(due) < rescuePage || written == 0 {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyAll writes one event for each job. A job that someone else changed
