@@ -62,7 +62,7 @@ func (c *clients) attempt(submission queue.Submission) {
 		return
 	}
 	result := s.queue.Submit(c.w.ctx, []queue.Submission{submission})[0]
-	if s.path.dead || c.w.chance(10) {
+	if s.path.dead || passing(result.Err) || c.w.chance(10) {
 		again()
 		return
 	}
@@ -110,7 +110,7 @@ func (c *clients) cancelThrough(s *server, id job.ID) {
 	}
 	_, err := s.queue.Cancel(c.w.ctx, id)
 	c.w.note("cancel %s: %v", id, err)
-	if _, late := errors.AsType[*job.NotAllowed](err); err != nil && !late && !s.path.dead {
+	if _, late := errors.AsType[*job.NotAllowed](err); err != nil && !late && !s.path.dead && !passing(err) {
 		c.w.fail("cancelling %s: %v", id, err)
 	}
 }

@@ -24,6 +24,9 @@ type crashStore struct {
 	until int
 	after bool
 	dead  bool
+	// shaky says what becomes of the next write while the database is in
+	// trouble.
+	shaky func() trouble
 	// wrote is called after each write that may have made events.
 	wrote func()
 	// meanwhile is called before each change of jobs.
@@ -43,8 +46,29 @@ func (s *crashStore) write(do func()) error {
 		return errCrashed
 	}
 	s.until--
+	switch s.shaky() {
+	case refused:
+		return store.ErrUnavailable
+	case unanswered:
+		do()
+		return store.ErrUnknown
+	}
 	do()
 	return nil
+}
+
+// trouble is what a database can do to a write without dying.
+type trouble int
+
+const (
+	none trouble = iota
+	refused
+	unanswered
+)
+
+// passing tells of errors that a caller should survive, and try again.
+func passing(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown)
 }
 
 func (s *crashStore) Insert(ctx context.Context, submissions []store.Submission) (out []store.Inserted, err error) {

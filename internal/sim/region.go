@@ -179,7 +179,7 @@ func (r *region) receive(request api.SyncRequest, response api.SyncResponse, err
 		case err == nil:
 			r.agent.Absorb(r.w.ctx, request, response, begun)
 		case r.agent.Refused(r.w.ctx, err):
-		case errors.Is(err, errTimeout), errors.Is(err, store.ErrOldSequence), errors.Is(err, agent.ErrOtherCluster):
+		case errors.Is(err, errTimeout), errors.Is(err, store.ErrOldSequence), errors.Is(err, agent.ErrOtherCluster), passing(err):
 		default:
 			r.w.fail("sync of %s: %v", r.name, err)
 		}

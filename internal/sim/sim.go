@@ -79,6 +79,8 @@ type server struct {
 	name  string
 	queue *queue.Queue
 	path  *crashStore
+	// shakyUntil is when its database works again.
+	shakyUntil time.Time
 }
 
 // Run plays the schedule of one seed on an empty store. The error says which
@@ -184,12 +186,20 @@ func (w *world) newID() string {
 func (w *world) boot(s *server) {
 	s.path = &crashStore{
 		Store: w.store, until: -1,
-		wrote: func() { w.checks.stale = true }, meanwhile: func() { w.interleave(s) },
+		wrote: func() { w.checks.stale = true }, meanwhile: func() { w.interleave(s) }, shaky: func() trouble { return w.trouble(s) },
 	}
 	s.queue = queue.New(queue.Options{
 		Store: s.path, Clock: w.clock, Holder: s.name + "/" + w.newID(), Timing: timing,
 		Admission: manifest.DefaultPolicy(), Placement: placement.DefaultPolicy(), NewID: w.newID,
 	})
+}
+
+// trouble rolls what a server's database does to its next write.
+func (w *world) trouble(s *server) trouble {
+	if !w.now().Before(s.shakyUntil) {
+		return none
+	}
+	return trouble(w.dice.IntN(3))
 }
 
 // loop runs one round of the server's loops.
@@ -199,7 +209,7 @@ func (w *world) loop(s *server) {
 		w.boot(s)
 	}
 	for _, step := range s.queue.Steps() {
-		if err := step(w.ctx); err != nil && !s.path.dead {
+		if err := step(w.ctx); err != nil && !s.path.dead && !passing(err) {
 			w.fail("%s: a loop failed: %v", s.name, err)
 		}
 		w.checks.afterStep()
@@ -231,7 +241,7 @@ func (w *world) interleave(s *server) {
 		return
 	}
 	for _, step := range other.queue.Steps() {
-		if err := step(w.ctx); err != nil && !other.path.dead {
+		if err := step(w.ctx); err != nil && !other.path.dead && !passing(err) {
 			w.fail("%s: a loop failed: %v", other.name, err)
 		}
 	}
@@ -258,7 +268,7 @@ func (w *world) anyServer() *server {
 
 // planFaults rolls the faults of the whole schedule.
 func (w *world) planFaults() {
-	for range 3 + w.dice.IntN(12) {
+	for range 3 + w.dice.IntN(13) {
 		w.plan.plan(w.later(0, troubleTime), w.fault)
 	}
 }
@@ -297,6 +307,10 @@ func (w *world) fault() {
 		away := between(w.dice, time.Second, 40*time.Second)
 		w.note("the cluster of %s cannot be reached for %s", r.name, away.Round(time.Millisecond))
 		r.cluster.awayUntil = w.now().Add(away)
+	case 12:
+		shaky := between(w.dice, time.Second, 20*time.Second)
+		w.note("the database of %s is shaky for %s", s.name, shaky.Round(time.Millisecond))
+		s.shakyUntil = w.now().Add(shaky)
 	}
 }
 
@@ -322,7 +336,7 @@ func (w *world) heal() {
 	w.note("calm")
 	w.calm, w.calmSince = true, w.now()
 	for _, s := range w.servers {
-		s.path.until = -1
+		s.path.until, s.shakyUntil = -1, w.now()
 	}
 	for _, r := range w.regions {
 		r.heal()
