@@ -54,6 +54,8 @@ type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	done chan struct{}
+	// said is closed when all output has been read.
+	said chan struct{}
 
 	mu     sync.Mutex
 	output bytes.Buffer
@@ -68,7 +70,7 @@ func launch(t *testing.T, dir string, args ...string) *process {
 
 func launchCommand(t *testing.T, dir string, command *exec.Cmd) *process {
 	t.Helper()
-	p := &process{t: t, cmd: command, done: make(chan struct{}), lines: make(chan string, 1000)}
+	p := &process{t: t, cmd: command, done: make(chan struct{}), said: make(chan struct{}), lines: make(chan string, 1000)}
 	p.cmd.Env = append(os.Environ(), "GCO_CONFIG="+filepath.Join(dir, "config.yaml"))
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	reader, writer, err := os.Pipe()
@@ -97,6 +99,7 @@ func launchCommand(t *testing.T, dir string, command *exec.Cmd) *process {
 }
 
 func (p *process) read(from *os.File) {
+	defer close(p.said)
 	defer from.Close()
 	scanner := bufio.NewScanner(from)
 	for scanner.Scan() {
@@ -119,13 +122,14 @@ func (p *process) kill() {
 // wait returns the exit code.
 func (p *process) wait() int {
 	p.t.Helper()
-	select {
-	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		p.t.Fatal("gco does not end")
-		return -1
+	for _, ended := range []chan struct{}{p.done, p.said} {
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			p.t.Fatal("gco does not end")
+		}
 	}
+	return p.cmd.ProcessState.ExitCode()
 }
 
 func (p *process) text() string {
