@@ -252,9 +252,9 @@ func (own) claimable() string {
 
 func (own) steps() [2]string {
 	return [2]string{
-		`UPDATE jobs SET state = 'claimed', version = version + 1, attempt = attempt + 1, claimed_at = ?1, updated_at = ?1,
+		`UPDATE jobs SET state = 'claimed', version = version + 1,
 			stage = 3, stage_at = NULL, queue = 'active ' || region, lane = 'claimed ' || region WHERE id = ?2 AND version = ?3`,
-		`UPDATE jobs SET state = 'succeeded', version = version + 1, exit_code = 0, logs = 'live', finished_at = ?1, updated_at = ?1,
+		`UPDATE jobs SET state = 'succeeded', version = version + 1,
 			stage = 4, stage_at = ?1, queue = NULL, lane = NULL WHERE id = ?2 AND version = ?3`,
 	}
 }
@@ -269,7 +269,7 @@ func (own) place(ctx context.Context, r *rows, from, count int) error {
 	count = min(count, mostPlaced)
 	return r.do(func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE jobs SET state = 'placed', region = printf('region-%02d', seq % ?), stage = 2,
-			placed_at = submitted_at, stage_at = submitted_at, queue = printf('placed region-%02d', seq % ?)
+			stage_at = submitted_at, queue = printf('placed region-%02d', seq % ?)
 			WHERE seq IN (SELECT seq FROM jobs WHERE stage = ? LIMIT ?)`, agents, agents, stage, count)
 		if err != nil {
 			return err

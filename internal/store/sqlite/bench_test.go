@@ -137,6 +137,9 @@ func BenchmarkClaimFinish(b *testing.B) {
 				measure(b, b.N, func() {
 					runAgents(agents, func(i int) { claimAndFinish(b, s, fmt.Sprintf("region-%d", i), b.N/agents) })
 				})
+				if log, err := os.Stat(s.path + "-wal"); err == nil {
+					b.ReportMetric(float64(log.Size())/(1<<20), "log-MB")
+				}
 			})
 		}
 	}

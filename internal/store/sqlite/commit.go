@@ -12,18 +12,18 @@ import (
 // change is a store.Change as it goes into the database.
 type change struct {
 	store.Change
-	event string
+	status, event string
 }
 
 // Commit writes each change by itself, if the guard holds.
 func (s *Store) Commit(ctx context.Context, guard *store.Guard, changes []store.Change) ([]error, error) {
 	encoded := make([]change, len(changes))
 	for i := range changes {
-		text, err := json.Marshal(changes[i].Transition)
+		event, err := json.Marshal(&changes[i].Transition)
 		if err != nil {
 			return nil, fmt.Errorf("encoding a transition of job %s: %w", changes[i].Job.ID, err)
 		}
-		encoded[i] = change{changes[i], string(text)}
+		encoded[i] = change{changes[i], encodeStatus(&changes[i].Job), string(event)}
 	}
 	var errs []error
 	err := s.writer.do(ctx, func(t *tx) error {
@@ -65,11 +65,11 @@ func (t *tx) check(guard *store.Guard) error {
 
 var (
 	stBefore = statement(`SELECT seq, class, version, state, region FROM jobs WHERE id = ?`)
-	stChange = statement(`UPDATE jobs SET state = ?, version = ?, intent = ?, stop_reason = ?, region = ?,
-		attempt = ?, failures = ?, losses = ?, releases = ?, moves = ?, reason = ?, message = ?, exit_code = ?, logs = ?,
-		not_before = ?, deadline_at = ?, placed_at = ?, claimed_at = ?, started_at = ?, finished_at = ?, updated_at = ?,
-		region_lost_at = ?, stage = ?, stage_at = ?, queue = ?, lane = ?, unwanted = ?, overdue_at = ?
-		WHERE id = ? AND version = ? AND state = ? AND region = ? AND namespace = ?`)
+	stChange = statement(`UPDATE jobs SET state = ?, version = ?, region = ?, status = ?, stage = ?, stage_at = ?, queue = ?, lane = ?
+		WHERE id = ? AND version = ? AND state = ? AND region = ? AND unwanted IS NULL AND overdue_at IS NULL`)
+	// Few jobs have one of these two keys, before the change or after it.
+	stChangeKeys = statement(`UPDATE jobs SET state = ?, version = ?, region = ?, status = ?, stage = ?, stage_at = ?, queue = ?, lane = ?,
+		unwanted = ?, overdue_at = ? WHERE id = ? AND version = ? AND state = ? AND region = ?`)
 )
 
 // before is what the counters need of a record that changes.
@@ -101,17 +101,11 @@ func (t *tx) change(c *change) error {
 		return err
 	}
 	k := keysOf(j, class)
-	t.args = append(t.args[:0], string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region,
-		j.Attempt, j.Failures, j.Losses, j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs),
-		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
-		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt),
-		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt,
-		string(j.ID), j.Version-1, string(from.state), from.region, from.namespace)
-	n, err := t.exec(stChange, t.args...)
+	matched, err := t.update(c, from, k)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
+	if !matched {
 		return t.refuse(c)
 	}
 	if err := t.addEvent(&t.changes, string(j.ID), &c.Transition, c.event); err != nil {
@@ -126,6 +120,22 @@ func (t *tx) change(c *change) error {
 		t.addWaiting(class, rankOf(j.Spec.Priority), j.ID, instant(j.SubmittedAt))
 	}
 	return nil
+}
+
+// update writes the record, if it is as the change takes it to be.
+func (t *tx) update(c *change, from countKey, k keys) (bool, error) {
+	j := &c.Job
+	set := append(t.args[:0], string(j.State), j.Version, j.Region, c.status, k.stage, k.stageAt, k.queue, k.lane)
+	where := [...]any{string(j.ID), j.Version - 1, string(from.state), from.region}
+	if k.unwanted == nil && k.overdueAt == nil {
+		n, err := t.exec(stChange, append(set, where[:]...)...)
+		if n == 1 || err != nil {
+			return n == 1, err
+		}
+	}
+	set = append(set, k.unwanted, k.overdueAt)
+	n, err := t.exec(stChangeKeys, append(set, where[:]...)...)
+	return n == 1, err
 }
 
 // regionBefore is the region that the record has before the change. A
@@ -157,14 +167,14 @@ func (t *tx) refuse(c *change) error {
 }
 
 var (
-	stShip   = statement(`UPDATE jobs SET shipped = ?, shipped_attempt = ? WHERE id = ? AND attempt = ?`)
+	stShip   = statement(`UPDATE jobs SET shipped = ?1, shipped_attempt = ?2 WHERE id = ?3 AND shipped_attempt <= ?2`)
 	stExists = statement(`SELECT seq FROM jobs WHERE id = ?`)
 )
 
 // SetLogs records where the logs of an attempt are.
 func (s *Store) SetLogs(ctx context.Context, id job.AttemptID, state job.LogState) error {
 	err := s.writer.do(ctx, func(t *tx) error {
-		n, err := t.exec(stShip, string(state), id.Attempt, string(id.Job), id.Attempt)
+		n, err := t.exec(stShip, string(state), id.Attempt, string(id.Job))
 		if err != nil || n == 1 {
 			return err
 		}

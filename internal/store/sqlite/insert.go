@@ -16,12 +16,12 @@ const insertStep = 100
 // submission is a store.Submission as it goes into the database. It is a copy:
 // the writer may still be at work when a cancelled call has returned.
 type submission struct {
-	job                   job.Job
-	transition            job.Transition
-	demand                capacity.Demand
-	key                   *store.IdempotencyKey
-	maxQueued             int64
-	manifest, spec, event string
+	job                           job.Job
+	transition                    job.Transition
+	demand                        capacity.Demand
+	key                           *store.IdempotencyKey
+	maxQueued                     int64
+	manifest, spec, status, event string
 }
 
 func encodeSubmission(s *store.Submission) (*submission, error) {
@@ -40,7 +40,7 @@ func encodeSubmission(s *store.Submission) (*submission, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding job %s: %w", s.Job.ID, err)
 	}
-	e.spec, e.event = string(spec), string(event)
+	e.spec, e.status, e.event = string(spec), encodeStatus(&s.Job), string(event)
 	return e, nil
 }
 
@@ -99,10 +99,8 @@ func (t *tx) insertAll(submissions []*submission) ([]store.Inserted, error) {
 }
 
 const (
-	jobColumns = `seq, id, namespace, class, rank, state, version, intent, stop_reason,
-		region, attempt, failures, losses, releases, moves, reason, message, exit_code, logs, submitted_at, not_before,
-		deadline_at, placed_at, claimed_at, started_at, finished_at, updated_at, region_lost_at, spec,
-		stage, stage_at, queue, lane, unwanted, overdue_at`
+	jobColumns = `seq, id, namespace, class, state, version, region, status, spec,
+		rank, submitted_at, stage, stage_at, queue, lane, unwanted, overdue_at`
 	submissionColumns = `job, manifest, identity, namespace, key`
 	columnsOfEvents   = `seq, subject, number, type, namespace, at, data`
 )
@@ -136,7 +134,7 @@ func (t *tx) insert(s *submission) (store.Inserted, error) {
 		return store.Inserted{}, err
 	}
 	seq := t.lastJob + 1
-	inserted, err := t.insertJob(seq, class, &s.job, s.spec)
+	inserted, err := t.insertJob(seq, class, s)
 	if err != nil {
 		return store.Inserted{}, err
 	}
@@ -195,23 +193,14 @@ func (t *tx) claimKey(s *submission, full bool) (store.Inserted, bool, error) {
 	return store.Inserted{Job: made[0]}, true, nil
 }
 
-func (t *tx) insertJob(seq, class int64, j *job.Job, spec string) (bool, error) {
+func (t *tx) insertJob(seq, class int64, s *submission) (bool, error) {
+	j := &s.job
 	k := keysOf(j, class)
-	t.args = append(t.args[:0], seq, string(j.ID), j.Spec.Namespace, class, rankOf(j.Spec.Priority),
-		string(j.State), j.Version, string(j.Intent), string(j.StopReason), j.Region, j.Attempt, j.Failures, j.Losses,
-		j.Releases, j.Moves, j.Reason, j.Message, exitCode(j), string(j.Logs), instant(j.SubmittedAt),
-		instant(j.NotBefore), instant(j.DeadlineAt), instant(j.PlacedAt), instant(j.ClaimedAt), instant(j.StartedAt),
-		instant(j.FinishedAt), instant(j.UpdatedAt), instant(j.RegionLostAt), spec,
+	t.args = append(t.args[:0], seq, string(j.ID), j.Spec.Namespace, class, string(j.State), j.Version, j.Region,
+		s.status, s.spec, rankOf(j.Spec.Priority), instant(j.SubmittedAt),
 		k.stage, k.stageAt, k.queue, k.lane, k.unwanted, k.overdueAt)
 	n, err := t.exec(stInsertJob, t.args...)
 	return n == 1, err
-}
-
-func exitCode(j *job.Job) any {
-	if j.ExitCode == nil {
-		return nil
-	}
-	return *j.ExitCode
 }
 
 // insertRest writes what hangs on a new job.

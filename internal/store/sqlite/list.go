@@ -45,7 +45,7 @@ func (s *session) list(query store.ListQuery) (store.Page, error) {
 			return err
 		}
 		read++
-		page.Next = job.ID(row.text(0))
+		page.Next = row.id()
 		page.More = read == maxRead
 		if !row.mayMatch(query) {
 			return nil
@@ -99,8 +99,8 @@ func mergeNamespaces(n int) string {
 
 // mayMatch tests the filters that need no decoding.
 func (r *recordScan) mayMatch(query store.ListQuery) bool {
-	return (len(query.States) == 0 || slices.Contains(query.States, job.State(r.text(1)))) &&
-		(query.Region == "" || r.text(5) == query.Region)
+	return (len(query.States) == 0 || slices.Contains(query.States, r.state())) &&
+		(query.Region == "" || r.region() == query.Region)
 }
 
 func matches(j job.Job, query store.ListQuery) bool {

@@ -85,12 +85,10 @@ func instantOf(column any) time.Time {
 	return time.Time{}
 }
 
-// recordColumns are what scanJob reads, in its order.
-const recordColumns = `id, state, version, intent, stop_reason, region, attempt, failures, losses, releases, moves,
-	reason, message, exit_code, logs, shipped, shipped_attempt, submitted_at, not_before, deadline_at, placed_at,
-	claimed_at, started_at, finished_at, updated_at, region_lost_at, spec`
+// recordColumns are what recordScan reads, in its order.
+const recordColumns = `id, state, version, region, status, spec, shipped, shipped_attempt`
 
-const recordWidth = 27
+const recordWidth = 8
 
 // recordScan holds the columns of one row. The driver's values go into it as
 // they are, which is much faster than a typed Scan.
@@ -107,31 +105,24 @@ func newRecordScan() *recordScan {
 	return r
 }
 
-func (r *recordScan) text(i int) string    { text, _ := r.values[i].(string); return text }
-func (r *recordScan) number(i int) int64   { number, _ := r.values[i].(int64); return number }
-func (r *recordScan) time(i int) time.Time { return instantOf(r.values[i]) }
+func (r *recordScan) text(i int) string  { text, _ := r.values[i].(string); return text }
+func (r *recordScan) number(i int) int64 { number, _ := r.values[i].(int64); return number }
+
+func (r *recordScan) id() job.ID       { return job.ID(r.text(0)) }
+func (r *recordScan) state() job.State { return job.State(r.text(1)) }
+func (r *recordScan) region() string   { return r.text(3) }
 
 // job makes a record of the row.
 func (r *recordScan) job() (job.Job, error) {
-	j := job.Job{
-		ID: job.ID(r.text(0)), State: job.State(r.text(1)), Version: r.number(2),
-		Intent: job.Intent(r.text(3)), StopReason: job.StopReason(r.text(4)),
-		Region: r.text(5), Attempt: int(r.number(6)),
-		Failures: int(r.number(7)), Losses: int(r.number(8)), Releases: int(r.number(9)), Moves: int(r.number(10)),
-		Reason: r.text(11), Message: r.text(12), Logs: job.LogState(r.text(14)),
-		SubmittedAt: r.time(17), NotBefore: r.time(18), DeadlineAt: r.time(19), PlacedAt: r.time(20),
-		ClaimedAt: r.time(21), StartedAt: r.time(22), FinishedAt: r.time(23), UpdatedAt: r.time(24),
-		RegionLostAt: r.time(25),
+	j := job.Job{ID: r.id(), State: r.state(), Version: r.number(2), Region: r.region()}
+	if err := decodeStatus(r.text(4), &j); err != nil {
+		return job.Job{}, err
 	}
-	if exit, ok := r.values[13].(int64); ok {
-		exitCode := int(exit)
-		j.ExitCode = &exitCode
-	}
-	if shipped := r.text(15); shipped != "" && int(r.number(16)) == j.Attempt {
-		j.Logs = job.LogState(shipped)
-	}
-	if err := json.Unmarshal([]byte(r.text(26)), &j.Spec); err != nil {
+	if err := json.Unmarshal([]byte(r.text(5)), &j.Spec); err != nil {
 		return job.Job{}, fmt.Errorf("reading the spec of job %s: %w", j.ID, err)
+	}
+	if shipped := r.text(6); shipped != "" && int(r.number(7)) == j.Attempt {
+		j.Logs = job.LogState(shipped)
 	}
 	return j, nil
 }

@@ -23,9 +23,9 @@ var (
 		"temp_store = MEMORY",
 		"trusted_schema = OFF",
 	}
-	writerPragmas     = append([]string{"cache_size = -65536"}, commonPragmas...)
+	writerPragmas     = append([]string{"cache_size = -16384"}, commonPragmas...)
 	checkpointPragmas = append([]string{"cache_size = -64"}, commonPragmas...)
-	readerPragmas     = append([]string{"cache_size = -8192", "query_only = ON"}, commonPragmas...)
+	readerPragmas     = append([]string{"cache_size = -4096", "query_only = ON"}, commonPragmas...)
 	inspectPragmas    = []string{"query_only = ON", "busy_timeout = 5000"}
 	memoryPragmas     = []string{"synchronous = OFF", "journal_mode = MEMORY", "foreign_keys = OFF", "temp_store = MEMORY"}
 )

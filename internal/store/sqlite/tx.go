@@ -119,7 +119,7 @@ type tx struct {
 
 func newTx(s *session, k *known) *tx {
 	return &tx{
-		session: s, known: k, queued: map[string]int64{}, classes: map[capacity.Class]int64{},
+		session: s, known: k, args: make([]any, 0, 32), queued: map[string]int64{}, classes: map[capacity.Class]int64{},
 		counts: map[countKey]int64{}, promises: map[promiseKey]int64{}, throughput: map[minuteKey]int64{},
 		references: map[int64]int64{}, heads: map[int64]head{},
 		submissions: bulk{bulkTable: submissionTable}, events: bulk{bulkTable: eventTable},

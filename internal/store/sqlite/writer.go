@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -17,7 +16,7 @@ const (
 	maxBatch = 256
 	// linger is how long the writer waits for the callers of the batch before
 	// to come back. A caller that is alone never waits.
-	linger = 150 * time.Microsecond
+	linger = 200 * time.Microsecond
 )
 
 // request is one operation that waits for the writer.
@@ -222,15 +221,20 @@ func (w *writer) take(batch []*request) []*request {
 }
 
 // fill lingers for the callers of the batch before, who are probably on their
-// way back. It yields instead of sleeping, because the runtime cannot sleep
-// for less than a millisecond.
+// way back.
 func (w *writer) fill(batch []*request, last int) []*request {
-	if last < 2 {
+	if last < 2 || len(batch) >= last {
 		return batch
 	}
-	for begin := time.Now(); len(batch) < min(last, maxBatch) && time.Since(begin) < linger; {
-		runtime.Gosched()
-		batch = w.take(batch)
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	for len(batch) < min(last, maxBatch) {
+		select {
+		case <-w.wake:
+			batch = w.take(batch)
+		case <-timer.C:
+			return w.take(batch)
+		}
 	}
 	return batch
 }

@@ -16,16 +16,17 @@ CREATE TABLE classes (
   jobs        INTEGER NOT NULL
 );
 
--- Every field of a record is here once: what never changes in spec (but for
--- namespace, class and rank, which is minus the priority), the rest in columns
--- of its own. shipped is what SetLogs said of attempt shipped_attempt.
+-- A record, every field once: in spec what never changes, in status what does
+-- (both JSON: status ->> '$.attempt'), and beside them what statements look at.
+-- shipped is what SetLogs said of attempt shipped_attempt; it stands above the
+-- logs in status.
 --
--- The columns after spec are keys of the indexes and nothing else, computed
--- from the record by keysOf, so that a transition touches few indexes:
+-- The columns from rank on are keys and nothing else, computed from the record
+-- by keysOf, so that a transition touches few indexes:
+--   rank       minus the priority
 --   stage      0 queued for later, 1 queued, 2 placed, 3 active, 4 finished
---   stage_at   what Wake, OldestWaiting, PlacedSince, Suspended and Expired
---              look at in each stage: not_before, submitted_at, placed_at,
---              the end of its wait for a lost region, the end of its life
+--   stage_at   what the loops look at in each stage: not before, submitted,
+--              placed, end of the wait for a lost region, end of the record
 --   queue      'waiting CLASS', 'placed REGION' or 'active REGION', for the
 --              lists in order of priority; 'later' for those in stage 0
 --   lane       'claimed REGION' or 'held REGION', for the lists by ID
@@ -36,33 +37,15 @@ CREATE TABLE jobs (
   id              TEXT    NOT NULL,
   namespace       TEXT    NOT NULL,
   class           INTEGER NOT NULL,
-  rank            INTEGER NOT NULL,
   state           TEXT    NOT NULL CHECK (state IN ('queued', 'placed', 'claimed', 'pending', 'running', 'succeeded', 'failed', 'cancelled')),
   version         INTEGER NOT NULL,
-  intent          TEXT    NOT NULL,
-  stop_reason     TEXT    NOT NULL,
   region          TEXT    NOT NULL,
-  attempt         INTEGER NOT NULL,
-  failures        INTEGER NOT NULL,
-  losses          INTEGER NOT NULL,
-  releases        INTEGER NOT NULL,
-  moves           INTEGER NOT NULL,
-  reason          TEXT    NOT NULL,
-  message         TEXT    NOT NULL,
-  exit_code       INTEGER,
-  logs            TEXT    NOT NULL,
+  status          TEXT    NOT NULL,
+  spec            TEXT    NOT NULL,
   shipped         TEXT    NOT NULL DEFAULT '',
   shipped_attempt INTEGER NOT NULL DEFAULT 0,
+  rank            INTEGER NOT NULL,
   submitted_at    INTEGER,
-  not_before      INTEGER,
-  deadline_at     INTEGER,
-  placed_at       INTEGER,
-  claimed_at      INTEGER,
-  started_at      INTEGER,
-  finished_at     INTEGER,
-  updated_at      INTEGER,
-  region_lost_at  INTEGER,
-  spec            TEXT    NOT NULL,
   stage           INTEGER NOT NULL,
   stage_at        INTEGER,
   queue           TEXT,
