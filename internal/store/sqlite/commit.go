@@ -125,16 +125,16 @@ func (t *tx) change(c *change) error {
 // update writes the record, if it is as the change takes it to be.
 func (t *tx) update(c *change, from countKey, k keys) (bool, error) {
 	j := &c.Job
-	set := append(t.args[:0], string(j.State), j.Version, j.Region, c.status, k.stage, k.stageAt, k.queue, k.lane)
 	where := [...]any{string(j.ID), j.Version - 1, string(from.state), from.region}
+	t.args = append(t.args[:0], string(j.State), j.Version, j.Region, c.status, k.stage, k.stageAt, k.queue, k.lane)
 	if k.unwanted == nil && k.overdueAt == nil {
-		n, err := t.exec(stChange, append(set, where[:]...)...)
+		n, err := t.exec(stChange, append(t.args, where[:]...)...)
 		if n == 1 || err != nil {
 			return n == 1, err
 		}
 	}
-	set = append(set, k.unwanted, k.overdueAt)
-	n, err := t.exec(stChangeKeys, append(set, where[:]...)...)
+	t.args = append(t.args, k.unwanted, k.overdueAt)
+	n, err := t.exec(stChangeKeys, append(t.args, where[:]...)...)
 	return n == 1, err
 }
 

@@ -167,28 +167,23 @@ func cutValue(text string) (value, after string, ok bool) {
 
 // set gives a field the value.
 func (f *statusField) set(value string) bool {
-	text, quoted := strings.CutPrefix(value, `"`)
-	text, _ = strings.CutSuffix(text, `"`)
-	var err error
+	if text, quoted := strings.CutPrefix(value, `"`); quoted {
+		text = strings.TrimSuffix(text, `"`)
+		if f.text != nil {
+			*f.text = text
+		}
+		return f.text != nil || (f.time != nil && f.time.UnmarshalText([]byte(text)) == nil)
+	}
+	number, err := strconv.Atoi(value)
 	switch {
-	case f.text != nil && quoted:
-		*f.text = text
-	case f.time != nil && quoted:
-		err = f.time.UnmarshalText([]byte(text))
-	case !quoted:
-		var number int
-		number, err = strconv.Atoi(value)
-		if strconv.Itoa(number) != value {
-			return false
-		}
-		if f.number != nil {
-			*f.number = number
-		} else if f.code != nil {
-			*f.code = &number
-		}
-		return f.number != nil || f.code != nil
+	case err != nil || strconv.Itoa(number) != value:
+		return false
+	case f.number != nil:
+		*f.number = number
+	case f.code != nil:
+		*f.code = &number
 	default:
 		return false
 	}
-	return err == nil
+	return true
 }
