@@ -246,7 +246,8 @@ type Renewal struct {
 	Unreachable bool
 }
 
-// Regions is the record of every region, for the queue.
+// Regions is the record of every region, for the queue. The snapshots that it
+// returns are shared: nobody changes them.
 type Regions interface {
 	Region(ctx context.Context, name string) (capacity.Region, error)
 	// Regions lists all, by name.
