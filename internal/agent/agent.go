@@ -73,10 +73,14 @@ type Options struct {
 	Go func(work func())
 }
 
-// Bounds of one request.
+// Bounds of one request: the control plane refuses one that is too large, and
+// would do so for ever. Words are in bytes.
 const (
 	maxObservations = 2000
 	maxInventory    = 5000
+	maxKnown        = 50_000
+	maxWords        = 4096
+	maxWordsInAll   = 512 << 10
 )
 
 // The pause after a call that failed grows from first to max.
@@ -264,7 +268,16 @@ func (a *Agent) syncOnce(ctx context.Context) error {
 func (a *Agent) callTimeout() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.LongPoll + a.grace()
+	return a.poll() + a.grace()
+}
+
+// poll is how long a call may be held back at most. A few of them have to fit
+// into the trust, whatever the control plane's is.
+func (a *Agent) poll() time.Duration {
+	if a.trust == 0 {
+		return a.LongPoll
+	}
+	return min(a.LongPoll, a.trust/3)
 }
 
 // grace is a small part of the trust.

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -264,5 +266,46 @@ func TestLoneChangeOfTheCapacityEndsThePoll(t *testing.T) {
 		}
 		e.answer(good, nil)
 		poll = b.poll()
+	}
+}
+
+// TestNoRequestIsTooLarge: what the control plane refuses for its size it
+// would refuse for ever.
+func TestNoRequestIsTooLarge(t *testing.T) {
+	const limit = 8 << 20 // of the control plane
+	b := start(t, inPlace)
+	b.server.archive = errBusyCluster
+	poll := b.open()
+	b.runtime.do(func(f *fakeRuntime) {
+		for i := range 3 * maxObservations {
+			id := job.AttemptID{Job: job.ID(fmt.Sprintf("00000000-0000-7000-8000-%012d", i)), Attempt: 1}
+			f.held[id] = runtime.Observation{
+				ID: id, Incarnation: "here", Phase: runtime.PhaseFailed, Message: strings.Repeat("\x01", 10*maxWords),
+			}
+		}
+	})
+	poll.answer(good, nil)
+	for reported := 0; reported < 3*maxObservations; {
+		e := b.next()
+		text, err := json.Marshal(e.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > limit {
+			t.Fatalf("a request of %d bytes", len(text))
+		}
+		if len(e.request.Observations) == 0 {
+			t.Fatalf("only %d reported", reported)
+		}
+		reported += len(e.request.Observations)
+		e.answer(good, nil)
+	}
+}
+
+func TestPollIsShortBesideTheTrust(t *testing.T) {
+	b := start(t)
+	b.open().answer(with(func(r *api.SyncResponse) { r.TrustSeconds = 6 }), nil)
+	if e := b.poll(); e.request.WaitSeconds > 2 {
+		t.Errorf("waits for %v s with a trust of 6 s", e.request.WaitSeconds)
 	}
 }

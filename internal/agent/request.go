@@ -109,21 +109,35 @@ func (a *Agent) capacityRest() time.Duration {
 // news lists what the control plane has not been told yet.
 func (a *Agent) news(held []runtime.Observation) []api.Observation {
 	var news []api.Observation
+	words := 0
+	add := func(o api.Observation) (more bool) {
+		o.Reason, o.Message = cut(o.Reason), cut(o.Message)
+		news = append(news, o)
+		words += len(o.Reason) + len(o.Message)
+		return len(news) < maxObservations && words < maxWordsInAll
+	}
 	for _, o := range held {
-		if len(news) == maxObservations {
-			return news
-		}
 		if a.foreign(o) || a.reported[o.ID] == o.Phase {
 			continue
 		}
-		news = append(news, wire(o))
+		if !add(wire(o)) {
+			return news
+		}
 	}
 	for _, id := range sortedIDs(a.unheld) {
-		if len(news) < maxObservations {
-			news = append(news, a.unheld[id])
+		if !add(a.unheld[id]) {
+			return news
 		}
 	}
 	return news
+}
+
+// cut shortens what a cluster says.
+func cut(words string) string {
+	if len(words) <= maxWords {
+		return words
+	}
+	return strings.ToValidUTF8(words[:maxWords], "") + "..."
 }
 
 // noticeVanished finds attempts that the control plane may take for alive and
@@ -179,7 +193,7 @@ func (a *Agent) endRests() {
 // patience is how long a call may be held back: until there is something that
 // the agent can try again.
 func (a *Agent) patience() time.Duration {
-	now, patience := a.Clock.Now(), a.LongPoll
+	now, patience := a.Clock.Now(), a.poll()
 	for _, rest := range a.resting {
 		patience = min(patience, rest.until.Sub(now))
 	}
@@ -230,7 +244,9 @@ func (a *Agent) known() []api.AttemptRef {
 	}
 	var known []api.AttemptRef
 	for _, id := range sortedIDs(all) {
-		known = append(known, ref(id))
+		if len(known) < maxKnown {
+			known = append(known, ref(id))
+		}
 	}
 	return known
 }
