@@ -65,8 +65,16 @@ type Spec struct {
 	SubmittedBy string `json:"submittedBy,omitempty"`
 	// RetryOf is the job that a user's retry repeats.
 	RetryOf ID `json:"retryOf,omitempty"`
+	// Template is where the submission came from; it may be gone since.
+	Template TemplateRef `json:"template,omitzero"`
 	// Class groups the job with those that placement cannot tell from it.
 	Class capacity.Class `json:"class"`
+}
+
+// TemplateRef names one version of a template.
+type TemplateRef struct {
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
 }
 
 // Constraints limit where a job may be placed.

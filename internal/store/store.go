@@ -49,6 +49,7 @@ type Store interface {
 	Events
 	Stats
 	Tokens
+	Templates
 	Leases
 
 	// Incarnation identifies this history of the data; a restore makes a new
@@ -147,6 +148,9 @@ type ListQuery struct {
 	States     []job.State
 	Region     string
 	Labels     map[string]string
+	// Template is the name of the template that the job came from, of any
+	// version.
+	Template string
 	// Before continues a list after the last ID of the page before.
 	Before job.ID
 	Limit  int

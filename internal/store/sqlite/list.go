@@ -75,7 +75,7 @@ var (
 func (s *session) candidates(query store.ListQuery, f func(scan func(...any) error) error) error {
 	namespaces := slices.Compact(slices.Sorted(slices.Values(query.Namespaces)))
 	limit := maxRead
-	if len(query.States) == 0 && query.Region == "" && len(query.Labels) == 0 && len(namespaces) <= maxMerged {
+	if len(query.States) == 0 && query.Region == "" && query.Template == "" && len(query.Labels) == 0 && len(namespaces) <= maxMerged {
 		limit = min(maxRead, query.Limit+1)
 	}
 	before := cmp.Or(string(query.Before), "\U0010ffff")
@@ -105,6 +105,9 @@ func (r *recordScan) mayMatch(query store.ListQuery) bool {
 
 func matches(j job.Job, query store.ListQuery) bool {
 	if len(query.Namespaces) > 0 && !slices.Contains(query.Namespaces, j.Spec.Namespace) {
+		return false
+	}
+	if query.Template != "" && j.Spec.Template.Name != query.Template {
 		return false
 	}
 	for key, value := range query.Labels {

@@ -37,6 +37,9 @@ func testList(t *testing.T, open Opener) {
 		j := c.submit(func(s *job.Spec) {
 			s.Namespace = []string{"team-a", "team-b", "team-c"}[i%3]
 			s.Labels = map[string]string{"parity": []string{"even", "odd"}[i%2], "n": fmt.Sprint(i)}
+			if i%4 == 0 {
+				s.Template = job.TemplateRef{Name: []string{"train", "eval"}[i/4%2], Version: int64(i)}
+			}
 		})
 		lives := [][]job.Event{
 			{},
@@ -62,6 +65,9 @@ func testList(t *testing.T, open Opener) {
 		{States: []job.State{job.Claimed, job.Pending, job.Running}, Region: "r"},
 		{Region: "r"},
 		{Region: "r", Namespaces: []string{"team-a"}},
+		{Template: "train"},
+		{Template: "eval", Namespaces: []string{"team-b", "team-c"}},
+		{Template: "nobody's"},
 		{Labels: map[string]string{"parity": "odd"}},
 		{Labels: map[string]string{"parity": "odd", "n": "5"}},
 		{Labels: map[string]string{"missing": ""}},
@@ -91,7 +97,8 @@ func selects(query store.ListQuery, j job.Job) bool {
 	}
 	return (len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, j.Spec.Namespace)) &&
 		(len(query.States) == 0 || slices.Contains(query.States, j.State)) &&
-		(query.Region == "" || j.Region == query.Region)
+		(query.Region == "" || j.Region == query.Region) &&
+		(query.Template == "" || j.Spec.Template.Name == query.Template)
 }
 
 // testListPages inserts while it pages: what was there at the first page comes
