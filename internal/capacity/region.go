@@ -40,6 +40,11 @@ type Region struct {
 	// Inventoried says that this session has sent its complete inventory;
 	// until then nothing is started here.
 	Inventoried bool `json:"inventoried"`
+	// AwaitedSince is set when the data were restored, and unset by the
+	// inventory of a session opened since, or by an operator's write-off. While
+	// a region is awaited nobody knows what it runs, so nothing starts
+	// anywhere.
+	AwaitedSince time.Time `json:"awaitedSince,omitzero"`
 
 	Snapshot   Snapshot  `json:"snapshot"`
 	SnapshotAt time.Time `json:"snapshotAt,omitzero"`

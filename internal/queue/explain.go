@@ -61,6 +61,11 @@ func (q *Queue) explainWaiting(ctx context.Context, j job.Job) (api.Explanation,
 			j.NotBefore.UTC().Format(time.RFC3339), j.Attempt, cmp.Or(j.Reason, "given back"), j.Failures, j.Spec.Retries)
 		return out, nil
 	}
+	if missing, err := q.census.awaited(ctx); err != nil || len(missing) > 0 {
+		out.Summary = "the data were restored, and nothing starts until these regions have sent their inventory or are written off: " +
+			strings.Join(missing, ", ")
+		return out, err
+	}
 	demand, err := q.Store.Demand(ctx, j.Spec.Class)
 	if err != nil {
 		return api.Explanation{}, fmt.Errorf("reading the demand of job %s: %w", j.ID, err)

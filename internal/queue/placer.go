@@ -105,6 +105,9 @@ func (p *placer) runOnce(ctx context.Context) (more bool, err error) {
 	if len(waiting.classes) == 0 && len(unclaimed) == 0 {
 		return false, nil
 	}
+	if missing, err := p.q.census.awaited(ctx); err != nil || len(missing) > 0 {
+		return false, err
+	}
 	fleet, err := p.q.fleet(ctx, now)
 	if err != nil {
 		return false, err

@@ -63,6 +63,7 @@ type Queue struct {
 	placer  *placer
 	rescuer *rescuer
 	pruner  *pruner
+	census  *census
 
 	submissions *submissionLimits
 	drain       *drainRates
@@ -114,6 +115,7 @@ func New(options Options) *Queue {
 	q.placer = newPlacer(q)
 	q.rescuer = newRescuer(q)
 	q.pruner = &pruner{q: q}
+	q.census = &census{q: q}
 	return q
 }
 

@@ -105,6 +105,11 @@ func (r *rescuer) runOnce(ctx context.Context) error {
 	now := r.q.Clock.Now()
 	var failed []error
 	for _, region := range regions {
+		if !region.AwaitedSince.IsZero() {
+			// It is not silent, it has not been heard yet: what it holds stays
+			// where it is until it has been, or is written off.
+			continue
+		}
 		region, err := r.expire(ctx, region, now)
 		if err == nil {
 			err = r.rescue(ctx, region, now)

@@ -142,6 +142,9 @@ func (s *syncCall) receive(ctx context.Context) error {
 			if err := s.renew(ctx, renewal); err != nil {
 				return err
 			}
+			if err := s.q.census.arrived(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if s.request.Capacity != nil || s.record.Inventoried {
@@ -176,6 +179,9 @@ func (s *syncCall) answer(ctx context.Context) (api.SyncResponse, error) {
 	}
 	if !s.record.Inventoried || s.request.Unreachable {
 		return response, nil
+	}
+	if missing, err := s.q.census.awaited(ctx); err != nil || len(missing) > 0 {
+		return response, err
 	}
 	if err := s.claim(ctx); err != nil {
 		return api.SyncResponse{}, err

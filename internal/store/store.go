@@ -55,6 +55,10 @@ type Store interface {
 	// Incarnation identifies this history of the data; a restore makes a new
 	// one.
 	Incarnation(ctx context.Context) (string, error)
+	// Reincarnate makes data that were restored a history of their own: it
+	// writes a new incarnation, ends the session of every region that ever had
+	// one, and sets AwaitedSince of those. Nobody else may have the data open.
+	Reincarnate(ctx context.Context, now time.Time) (incarnation string, err error)
 	// Ping makes one durable write, and so tells whether the store works.
 	Ping(ctx context.Context) error
 	Close() error
@@ -244,7 +248,7 @@ type Renewal struct {
 	// Snapshot is nil when it has not changed.
 	Snapshot *capacity.Snapshot
 	// Inventoried is set by the Sync that ends the inventory; it never
-	// unsets.
+	// unsets. The region is not awaited any more then.
 	Inventoried bool
 	// Unreachable says that the agent cannot reach its cluster.
 	Unreachable bool
@@ -271,6 +275,10 @@ type Regions interface {
 	// SetSchedulable sets the operator's flags and writes region.cordoned,
 	// region.draining or region.uncordoned when that changes anything.
 	SetSchedulable(ctx context.Context, region string, cordoned, draining bool, now time.Time) (capacity.Region, error)
+	// WriteOff gives up an awaited region: its lease is lost, it is awaited no
+	// more, and the event region.written-off is written. ErrConflict when it is
+	// not awaited.
+	WriteOff(ctx context.Context, region string, now time.Time) (capacity.Region, error)
 	// SetBackoff replaces one back-off of the region; a zero Until removes
 	// it. It is no event.
 	SetBackoff(ctx context.Context, region, resource string, backoff capacity.Backoff) error

@@ -49,6 +49,16 @@ func (s *session) region(name string) (*regionRow, error) {
 	return r, err
 }
 
+// regions reads all of them by name, without their snapshots.
+func (s *session) regions() (rows []*regionRow, err error) {
+	err = s.each(stRegions, nil, func(scan func(...any) error) error {
+		row := &regionRow{}
+		rows = append(rows, row)
+		return row.scan(scan)
+	})
+	return rows, err
+}
+
 // put writes a region, without its snapshot.
 func (t *tx) put(r *regionRow) error {
 	record := r.Region
@@ -137,12 +147,7 @@ func (s *Store) Region(ctx context.Context, name string) (capacity.Region, error
 func (s *Store) Regions(ctx context.Context) ([]capacity.Region, error) {
 	var all []capacity.Region
 	err := s.read(ctx, "regions", func(r *session) error {
-		var rows []*regionRow
-		err := r.each(stRegions, nil, func(scan func(...any) error) error {
-			row := &regionRow{}
-			rows = append(rows, row)
-			return row.scan(scan)
-		})
+		rows, err := r.regions()
 		if err != nil {
 			return err
 		}
@@ -238,7 +243,9 @@ func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time)
 		row.Sequence = renewal.Sequence
 		row.Renewals++
 		row.RenewedAt = now.UTC()
-		row.Inventoried = row.Inventoried || renewal.Inventoried
+		if renewal.Inventoried {
+			row.Inventoried, row.AwaitedSince = true, time.Time{}
+		}
 		switch {
 		case !renewal.Unreachable:
 			row.UnreachableSince = time.Time{}
@@ -286,6 +293,19 @@ func (s *Store) SetSchedulable(ctx context.Context, region string, cordoned, dra
 			kind = "region.cordoned"
 		}
 		return t.announce(row, kind, now)
+	})
+}
+
+// WriteOff gives up an awaited region.
+func (s *Store) WriteOff(ctx context.Context, region string, now time.Time) (capacity.Region, error) {
+	return s.alter(ctx, "writing off", region, func(t *tx, row *regionRow) error {
+		if row.AwaitedSince.IsZero() {
+			return fmt.Errorf("%w: its inventory is not awaited", store.ErrConflict)
+		}
+		row.AwaitedSince = time.Time{}
+		row.Session, row.Inventoried = "", false
+		row.Lease, row.LostAt = capacity.LeaseLost, now.UTC()
+		return t.announce(row, "region.written-off", now)
 	})
 }
 
