@@ -17,6 +17,7 @@ const deleteStep = 100
 var (
 	stDoomed      = statement(`SELECT ` + recordColumns + ` FROM jobs WHERE id = ?`)
 	stDropJob     = statement(`DELETE FROM jobs WHERE seq = ?`)
+	stLastOfJob   = statement(`SELECT seq FROM events WHERE subject = ? ORDER BY number DESC LIMIT 1`)
 	stDropEvents  = statement(`DELETE FROM events WHERE subject = ?`)
 	stDropSubmit  = statement(`DELETE FROM submissions WHERE job = ? RETURNING identity, namespace, key`)
 	stOrphanKey   = statement(`UPDATE keys SET job = NULL, record = ? WHERE identity = ? AND namespace = ? AND key = ? AND at > ?`)
@@ -52,22 +53,26 @@ func (s *Store) deleteStep(ctx context.Context, ids []job.ID, keysBefore time.Ti
 		if err := t.flushRows(); err != nil {
 			return err
 		}
+		dispatched, err := t.dispatched()
+		if err != nil {
+			return err
+		}
 		for i, id := range ids {
-			err := t.deleteJob(id, keysBefore)
+			err := t.deleteJob(id, keysBefore, dispatched)
 			if err != nil && !isDecision(err) {
 				return err
 			}
 			results[i] = wrap(err, "deleting job %s", id)
 		}
 		errs = results
-		_, err := t.exec(stDropOldKeys, instant(keysBefore), deleteStep)
+		_, err = t.exec(stDropOldKeys, instant(keysBefore), deleteStep)
 		return err
 	})
 	return errs, err
 }
 
 // deleteJob deletes one job, or decides not to.
-func (t *tx) deleteJob(id job.ID, keysBefore time.Time) error {
+func (t *tx) deleteJob(id job.ID, keysBefore time.Time, dispatched int64) error {
 	found, err := t.jobs(stDoomed, string(id))
 	if err != nil {
 		return err
@@ -82,6 +87,13 @@ func (t *tx) deleteJob(id job.ID, keysBefore time.Time) error {
 	b, _, err := t.before(id)
 	if err != nil {
 		return err
+	}
+	var last int64
+	if _, err := t.row(stLastOfJob, []any{b.seq}, &last); err != nil {
+		return err
+	}
+	if last > dispatched {
+		return store.ErrUndispatched
 	}
 	if err := t.deleteSubmission(b.seq, j, keysBefore); err != nil {
 		return err

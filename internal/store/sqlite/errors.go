@@ -16,6 +16,7 @@ import (
 var decisions = []error{
 	store.ErrNotFound, store.ErrConflict, store.ErrKeyReused, store.ErrNamespaceFull,
 	store.ErrStaleSession, store.ErrOldSequence, store.ErrOtherCluster,
+	store.ErrTooMany, store.ErrUndispatched,
 }
 
 func isDecision(err error) bool {

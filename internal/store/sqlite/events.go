@@ -63,6 +63,8 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 		id, args = stJobEvents, []any{name, query.After, maxRead}
 	} else if name, ok := strings.CutPrefix(query.Subject, store.RegionSubject("")); ok {
 		id, args = stRegionEvents, []any{name, query.After, maxRead}
+	} else if strings.HasPrefix(query.Subject, store.WebhookSubject("")) {
+		id, args = stRegionEvents, []any{query.Subject, query.After, maxRead}
 	} else if query.Subject != "" {
 		return nil, nil
 	}
@@ -76,7 +78,7 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 		}
 		switch name := subject.(type) {
 		case string:
-			e.Subject = store.RegionSubject(name)
+			e.Subject = subjectOf(name)
 		default:
 			id, _ := jobID.(string)
 			e.Subject = store.JobSubject(job.ID(id))
@@ -97,6 +99,15 @@ func selects(query store.EventQuery, e store.Event) bool {
 		prefix, open := strings.CutSuffix(pattern, "*")
 		return pattern == e.Type || (open && strings.HasPrefix(e.Type, prefix))
 	})
+}
+
+// subjectOf reads the column subject of an event that is no job's. The name of
+// a region, which has no slash, stands there by itself.
+func subjectOf(column string) string {
+	if strings.Contains(column, "/") {
+		return column
+	}
+	return store.RegionSubject(column)
 }
 
 // LastEvent is the cursor of the newest event there ever was.
@@ -124,7 +135,8 @@ func (s *Store) OldestEvent(ctx context.Context) (oldest int64, err error) {
 	return oldest, err
 }
 
-// PruneRegionEvents removes events of regions older than the time.
+// PruneRegionEvents removes events of regions and webhooks older than
+// the time.
 func (s *Store) PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	var removed int64
 	err := s.writer.do(ctx, func(t *tx) error {
