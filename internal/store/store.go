@@ -50,6 +50,10 @@ type Store interface {
 	Stats
 	Tokens
 	Templates
+	Webhooks
+	Outbox
+	Pipelines
+	Schedules
 	Leases
 
 	// Incarnation identifies this history of the data; a restore makes a new
@@ -186,8 +190,9 @@ type Jobs interface {
 	// when the job has gone on to a later attempt.
 	SetLogs(ctx context.Context, id job.AttemptID, state job.LogState) error
 	// Delete removes terminal jobs with all that hangs on them; one that is
-	// not terminal is left alone with ErrConflict. The slice has an error per
-	// ID: nil, ErrConflict or ErrNotFound. Idempotency keys younger than
+	// not terminal is left alone with ErrConflict, and one with events that
+	// Outbox has yet to pass may be with ErrUndispatched. The slice has an error
+	// per ID: nil, one of these, or ErrNotFound. Idempotency keys younger than
 	// keepKeys stay; every call also removes some that have grown older.
 	Delete(ctx context.Context, ids []job.ID, now time.Time, keepKeys time.Duration) ([]error, error)
 
@@ -284,7 +289,7 @@ type Regions interface {
 	SetBackoff(ctx context.Context, region, resource string, backoff capacity.Backoff) error
 }
 
-// Event is a fact about a job or a region, as subscribers see it.
+// Event is a fact about a job, a region or a webhook, as subscribers see it.
 type Event struct {
 	// ID is unique for ever: Subject "/" Number.
 	ID string `json:"id"`
@@ -295,7 +300,7 @@ type Event struct {
 	Number    int64     `json:"number"`
 	Namespace string    `json:"namespace,omitempty"`
 	At        time.Time `json:"at"`
-	// Data is a job.Transition, or for a region a RegionEvent, as JSON.
+	// Data is a job.Transition, a RegionEvent or a WebhookEvent, as JSON.
 	Data []byte `json:"data"`
 }
 
@@ -333,8 +338,8 @@ type Events interface {
 	// that of the oldest one kept, or LastEvent+1 if none is.
 	LastEvent(ctx context.Context) (int64, error)
 	OldestEvent(ctx context.Context) (int64, error)
-	// PruneRegionEvents removes events of regions older than the time. Those
-	// of jobs go with their job.
+	// PruneRegionEvents removes events of regions, and of webhooks, older than
+	// the time. Those of jobs go with their job.
 	PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
