@@ -13,8 +13,9 @@ type NewPipeline struct {
 	Pipeline pipeline.Pipeline
 	// Document is what the steps submit, as JSON; it never changes.
 	Document []byte
-	// Key is nil for a submission without an idempotency key. It is kept as
-	// long as the pipeline, and apart from the keys of jobs.
+	// Key is nil for a submission without an idempotency key. Its namespace is
+	// the pipeline's. It is kept as long as the pipeline, and apart from the
+	// keys of jobs.
 	Key *IdempotencyKey
 }
 

@@ -73,9 +73,9 @@ func (s *Store) JobsByID(ctx context.Context, ids []job.ID) (map[job.ID]job.Job,
 }
 
 // text runs a statement that returns one text.
-func (s *Store) text(ctx context.Context, what string, id stmt, key string) (text string, err error) {
+func (s *Store) text(ctx context.Context, what string, id stmt, args ...any) (text string, err error) {
 	err = s.read(ctx, what, func(r *session) error {
-		found, err := r.row(id, []any{key}, &text)
+		found, err := r.row(id, args, &text)
 		if err == nil && !found {
 			err = store.ErrNotFound
 		}

@@ -14,7 +14,7 @@ var (
 	explainable = regexp.MustCompile(`(?i)^\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b`)
 	// wholeTable is a walk over a table that may have millions of rows. A
 	// walk over an index that begins at one end is none, if it has a LIMIT.
-	wholeTable = regexp.MustCompile(`SCAN (jobs|events|keys|submissions|classes|j|e|c)\b`)
+	wholeTable = regexp.MustCompile(`SCAN (jobs|events|keys|submissions|classes|pipelines|pipeline_documents|schedules|schedule_documents|j|e|c)\b`)
 	sorting    = regexp.MustCompile(`TEMP B-TREE`)
 )
 

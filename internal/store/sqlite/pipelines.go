@@ -1,0 +1,240 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gco-project/gco/internal/pipeline"
+	"github.com/gco-project/gco/internal/store"
+)
+
+const pipelineWhere = `SELECT record FROM pipelines WHERE `
+
+var (
+	stInsertPipeline = statement(`INSERT INTO pipelines (id, namespace, version, due_at, record, identity, key, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	stInsertPipelineText = statement(`INSERT INTO pipeline_documents (id, document) VALUES (?, ?)`)
+	stPipelineByKey      = statement(`SELECT record, hash FROM pipelines WHERE identity = ? AND namespace = ? AND key = ?`)
+	stUpdatePipeline     = statement(`UPDATE pipelines SET version = ?, due_at = ?, record = ? WHERE id = ? AND version = ?`)
+	stPipelineVersion    = statement(`SELECT version FROM pipelines WHERE id = ?`)
+	stDropPipeline       = statement(`DELETE FROM pipelines WHERE id = ? AND version = ?`)
+	stDropPipelineText   = statement(`DELETE FROM pipeline_documents WHERE id = ?`)
+
+	stPipeline           = statement(pipelineWhere + `id = ?`)
+	stPipelineText       = statement(`SELECT document FROM pipeline_documents WHERE id = ?`)
+	stPipelines          = statement(pipelineWhere + `id < ? ORDER BY id DESC LIMIT ?`)
+	stNamespacePipelines = statement(pipelineWhere + `namespace = ? AND id < ? ORDER BY id DESC LIMIT ?`)
+	stDuePipelines       = statement(pipelineWhere + `due_at < ? ORDER BY due_at LIMIT ?`)
+)
+
+// InsertPipeline keeps a new pipeline, or finds the one that its key made.
+func (s *Store) InsertPipeline(ctx context.Context, p store.NewPipeline) (stored pipeline.Pipeline, created bool, err error) {
+	record, err := json.Marshal(p.Pipeline)
+	if err != nil {
+		return pipeline.Pipeline{}, false, wrap(err, "encoding pipeline %s", p.Pipeline.ID)
+	}
+	document := string(p.Document)
+	var key store.IdempotencyKey
+	if p.Key != nil {
+		key = *p.Key
+	}
+	err = s.writer.do(ctx, func(t *tx) (err error) {
+		stored, created = p.Pipeline, false
+		if key.Key != "" {
+			made, found, err := t.pipelineByKey(key)
+			if err != nil || found {
+				stored = made
+				return err
+			}
+		}
+		created, err = t.insertPipeline(p.Pipeline, string(record), document, key)
+		return err
+	})
+	if err != nil {
+		return pipeline.Pipeline{}, false, wrap(err, "inserting pipeline %s", p.Pipeline.ID)
+	}
+	return stored, created, nil
+}
+
+func (t *tx) pipelineByKey(key store.IdempotencyKey) (made pipeline.Pipeline, found bool, err error) {
+	var record, hash string
+	found, err = t.row(stPipelineByKey, []any{key.Identity, key.Namespace, key.Key}, &record, &hash)
+	if err != nil || !found {
+		return pipeline.Pipeline{}, false, err
+	}
+	if hash != key.BodyHash {
+		return pipeline.Pipeline{}, true, store.ErrKeyReused
+	}
+	err = json.Unmarshal([]byte(record), &made)
+	return made, true, err
+}
+
+func (t *tx) insertPipeline(p pipeline.Pipeline, record, document string, key store.IdempotencyKey) (bool, error) {
+	var identity, name, hash any
+	if key.Key != "" {
+		identity, name, hash = key.Identity, key.Key, key.BodyHash
+	}
+	n, err := t.exec(stInsertPipeline, string(p.ID), p.Namespace, p.Version, instant(p.DueAt), record, identity, name, hash)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%w: there is such a pipeline", store.ErrConflict)
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = t.exec(stInsertPipelineText, string(p.ID), document)
+	return err == nil, err
+}
+
+// UpdatePipeline writes a record that follows the stored one.
+func (s *Store) UpdatePipeline(ctx context.Context, p pipeline.Pipeline) error {
+	record, err := json.Marshal(p)
+	if err != nil {
+		return wrap(err, "encoding pipeline %s", p.ID)
+	}
+	err = s.writer.do(ctx, func(t *tx) error {
+		n, err := t.exec(stUpdatePipeline, p.Version, instant(p.DueAt), string(record), string(p.ID), p.Version-1)
+		if err == nil && n == 0 {
+			err = t.missed(stPipelineVersion, string(p.ID))
+		}
+		return err
+	})
+	return wrap(err, "updating pipeline %s", p.ID)
+}
+
+// DeletePipeline removes a pipeline with its document and its key.
+func (s *Store) DeletePipeline(ctx context.Context, id pipeline.ID, version int64) error {
+	err := s.writer.do(ctx, func(t *tx) error {
+		n, err := t.exec(stDropPipeline, string(id), version)
+		if err == nil && n == 0 {
+			err = t.missed(stPipelineVersion, string(id))
+		}
+		if err == nil {
+			_, err = t.exec(stDropPipelineText, string(id))
+		}
+		return err
+	})
+	return wrap(err, "deleting pipeline %s", id)
+}
+
+// missed says why a statement that names a version met no row; the other
+// statement finds the version that is there.
+func (t *tx) missed(version stmt, args ...any) error {
+	var stored int64
+	found, err := t.row(version, args, &stored)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return store.ErrNotFound
+	default:
+		return fmt.Errorf("%w: version %d is stored", store.ErrConflict, stored)
+	}
+}
+
+// Pipeline returns one pipeline.
+func (s *Store) Pipeline(ctx context.Context, id pipeline.ID) (p pipeline.Pipeline, err error) {
+	record, err := s.text(ctx, "pipeline "+string(id), stPipeline, string(id))
+	if err != nil {
+		return pipeline.Pipeline{}, err
+	}
+	err = json.Unmarshal([]byte(record), &p)
+	return p, wrap(err, "reading pipeline %s", id)
+}
+
+// PipelinesByID returns those that exist.
+func (s *Store) PipelinesByID(ctx context.Context, ids []pipeline.ID) (map[pipeline.ID]pipeline.Pipeline, error) {
+	found := make(map[pipeline.ID]pipeline.Pipeline, len(ids))
+	err := s.read(ctx, "pipelines", func(r *session) error {
+		for _, id := range ids {
+			some, err := r.pipelines(stPipeline, string(id))
+			if err != nil {
+				return err
+			}
+			for _, p := range some {
+				found[id] = p
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// PipelineDocument returns what the steps of a pipeline submit.
+func (s *Store) PipelineDocument(ctx context.Context, id pipeline.ID) ([]byte, error) {
+	document, err := s.text(ctx, "the document of pipeline "+string(id), stPipelineText, string(id))
+	return []byte(document), err
+}
+
+// pipelines runs a statement that selects records.
+func (s *session) pipelines(id stmt, args ...any) ([]pipeline.Pipeline, error) {
+	var all []pipeline.Pipeline
+	err := s.each(id, args, func(scan func(...any) error) error {
+		var record string
+		if err := scan(&record); err != nil {
+			return err
+		}
+		var p pipeline.Pipeline
+		err := json.Unmarshal([]byte(record), &p)
+		all = append(all, p)
+		return err
+	})
+	return all, err
+}
+
+// Pipelines returns one page of the pipelines that a query selects, newest
+// first.
+func (s *Store) Pipelines(ctx context.Context, query store.PipelineQuery) (store.PipelinePage, error) {
+	var page store.PipelinePage
+	if query.Limit <= 0 {
+		return page, nil
+	}
+	err := s.read(ctx, "pipelines", func(r *session) error {
+		before := cmp.Or(string(query.Before), "\U0010ffff")
+		id, args := stPipelines, []any{before}
+		if len(query.Namespaces) == 1 {
+			id, args = stNamespacePipelines, []any{query.Namespaces[0], before}
+		}
+		limit := maxRead
+		if len(query.States) == 0 && len(query.Namespaces) < 2 {
+			limit = min(maxRead, query.Limit+1)
+		}
+		read, err := r.pipelines(id, append(args, limit)...)
+		page = pageOfPipelines(query, read)
+		return err
+	})
+	return page, err
+}
+
+// pageOfPipelines keeps what a query selects of the records that were read.
+func pageOfPipelines(query store.PipelineQuery, read []pipeline.Pipeline) store.PipelinePage {
+	var page store.PipelinePage
+	for i, p := range read {
+		if len(page.Pipelines) == query.Limit {
+			page.More = true
+			return page
+		}
+		page.Next = p.ID
+		page.More = i+1 == maxRead
+		if (len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, p.Namespace)) &&
+			(len(query.States) == 0 || slices.Contains(query.States, p.State)) {
+			page.Pipelines = append(page.Pipelines, p)
+		}
+	}
+	if !page.More {
+		page.Next = ""
+	}
+	return page
+}
+
+// DuePipelines lists those that somebody has to look at.
+func (s *Store) DuePipelines(ctx context.Context, before time.Time, limit int) (due []pipeline.Pipeline, err error) {
+	err = s.read(ctx, "due pipelines", func(r *session) error {
+		due, err = r.pipelines(stDuePipelines, instant(before), limit)
+		return err
+	})
+	return due, err
+}
