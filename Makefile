@@ -18,10 +18,12 @@ MODULES := . $(NESTED) $(patsubst %/go.mod,%,$(wildcard infra/go.mod))
 # linter cannot read code that is newer than itself.
 GOFUMPT_VERSION     := v0.12.0
 GOLANGCI_VERSION    := v2.15.0
+VERSITYGW_VERSION   := v1.8.0
 GOVULNCHECK_VERSION := v1.9.0
 TOOLS       := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gco/tools/$(shell go env GOVERSION)
 GOFUMPT     := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)/gofumpt
 GOLANGCI    := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+VERSITYGW   := $(TOOLS)/versitygw-$(VERSITYGW_VERSION)/versitygw
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 
 SCHEDULES ?= 500
@@ -41,8 +43,11 @@ demo: ## Run the whole system, kill a region, show that its jobs finish elsewher
 .PHONY: test test-unit test-sim test-nested
 test: test-unit test-sim test-nested infra-test ## Run every test: units with -race, the simulation, nested modules
 
-test-unit: ## Test the main module with -race, in random order
+test-unit: test-tools ## Test the main module with -race, in random order
 	go test -race -shuffle=on -timeout 25m ./...
+
+.PHONY: test-tools
+test-tools: $(VERSITYGW) ## Install the servers that tests run against
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.
@@ -139,6 +144,10 @@ $(GOFUMPT):
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION), once; this takes minutes"
 	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(VERSITYGW):
+	@echo "building versitygw $(VERSITYGW_VERSION), an S3 server for tests, once; this takes minutes"
+	CGO_ENABLED=0 GOBIN=$(@D) go install -trimpath -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
 $(GOVULNCHECK):
 	GOBIN=$(@D) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)

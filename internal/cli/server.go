@@ -14,6 +14,7 @@ import (
 type serverOptions struct {
 	daemonOptions
 	listen  string
+	bucket  string
 	tlsCert string
 	tlsKey  string
 }
@@ -40,6 +41,7 @@ directory, readable by its owner only.`,
 	}
 	opts.register(cmd.Flags())
 	cmd.Flags().StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420)")
+	cmd.Flags().StringVar(&opts.bucket, "bucket", "", "`URL` of a bucket for archived logs and large manifests, such as s3://BUCKET?region=REGION (default: in the directory)")
 	cmd.Flags().StringVar(&opts.tlsCert, "tls-cert", "", "`FILE` of the certificate chain, PEM; read again when it changes")
 	cmd.Flags().StringVar(&opts.tlsKey, "tls-key", "", "`FILE` of the certificate's key, PEM")
 	opts.completions(cmd)
@@ -53,6 +55,9 @@ func runServer(ctx context.Context, opts *serverOptions) error {
 	}
 	if opts.listen != "" {
 		c.Server.Listen = opts.listen
+	}
+	if opts.bucket != "" {
+		c.Server.Bucket = opts.bucket
 	}
 	if opts.tlsCert != "" || opts.tlsKey != "" {
 		c.Server.TLS = config.TLS{Cert: opts.tlsCert, Key: opts.tlsKey}

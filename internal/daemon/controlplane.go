@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/config"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
@@ -51,6 +52,7 @@ type ControlPlane struct {
 	log   *slog.Logger
 
 	store        *sqlite.Store
+	bucket       *blob.Bucket
 	archive      *joblog.Archive
 	queue        *queue.Queue
 	server       *server.Server
@@ -83,9 +85,10 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	if c.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(o.Dir, "gco.db"), Log: o.Log}); err != nil {
 		return err
 	}
-	if c.archive, err = joblog.OpenDir(filepath.Join(o.Dir, "logs"), 0); err != nil {
+	if err := c.openBucket(ctx, o); err != nil {
 		return err
 	}
+	c.archive = joblog.NewArchive(c.bucket, 0)
 	if err := c.adminToken(ctx, o.RenewAdmin); err != nil {
 		return err
 	}
@@ -97,6 +100,20 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 		}
 	}
 	return c.assemble(o)
+}
+
+// openBucket opens where objects are kept: below the directory, unless the
+// configuration names another place. That must be reachable now: an archive
+// that turns up later as wrong has lost logs by then.
+func (c *ControlPlane) openBucket(ctx context.Context, o ControlPlaneOptions) (err error) {
+	if o.Config.Server.Bucket == "" {
+		c.bucket, err = blob.OpenDir(filepath.Join(o.Dir, "logs"))
+		return err
+	}
+	if c.bucket, err = blob.Open(ctx, o.Config.Server.Bucket); err != nil {
+		return err
+	}
+	return c.bucket.Check(ctx)
 }
 
 // reachable is where a process of this host finds a listener.
@@ -181,12 +198,12 @@ func (c *ControlPlane) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	if c.archive != nil {
-		errs = append(errs, c.archive.Close())
+	if c.bucket != nil {
+		errs = append(errs, c.bucket.Close())
 	}
 	if c.store != nil {
 		errs = append(errs, c.store.Close())
 	}
-	c.archive, c.store = nil, nil
+	c.bucket, c.store = nil, nil
 	return errors.Join(errs...)
 }

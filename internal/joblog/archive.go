@@ -9,13 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
-	"path/filepath"
 
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/gcerrors"
-
+	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/job"
 )
 
@@ -35,51 +30,18 @@ const (
 type Archive struct {
 	bucket *blob.Bucket
 	limit  int64
-	// settle makes what was written under a key survive a crash of the
-	// machine, where the bucket's driver does not do that.
-	settle func(key string) error
 }
 
-// NewArchive keeps logs in a bucket whose writes are durable when they return,
-// as object stores' are. A limit of 0 is DefaultLimit.
+// NewArchive keeps logs in a bucket, which the caller closes. A limit of 0 is
+// DefaultLimit.
 func NewArchive(bucket *blob.Bucket, limit int64) *Archive {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return &Archive{bucket: bucket, limit: limit, settle: func(string) error { return nil }}
+	return &Archive{bucket: bucket, limit: limit}
 }
 
-// OpenDir keeps logs in a directory, and makes it if need be.
-func OpenDir(dir string, limit int64) (*Archive, error) {
-	bucket, err := fileblob.OpenBucket(dir, &fileblob.Options{
-		CreateDir: true, NoTempDir: true, Metadata: fileblob.MetadataDontWrite,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("opening the log archive in %s: %w", dir, err)
-	}
-	a := NewArchive(bucket, limit)
-	a.settle = func(key string) error { return syncFile(filepath.Join(dir, filepath.FromSlash(key))) }
-	return a, nil
-}
-
-// syncFile makes a file and its name durable.
-func syncFile(path string) error {
-	for _, name := range []string{path, filepath.Dir(path)} {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Close releases the bucket.
-func (a *Archive) Close() error { return a.bucket.Close() }
-
-// key spreads jobs over 4,096 folders by the random end of their ID.
+// prefixOf spreads jobs over 4,096 folders by the random end of their ID.
 func prefixOf(id job.ID) string {
 	text := string(id)
 	return "logs/" + text[max(0, len(text)-3):] + "/" + text + "-"
@@ -92,29 +54,19 @@ func keyOf(id job.AttemptID) string { return fmt.Sprintf("%s%d.log", prefixOf(id
 // is left out, and read to its end. The answer is LogsArchived or
 // LogsPartial.
 func (a *Archive) Put(ctx context.Context, id job.AttemptID, logs io.Reader, partial bool) (job.LogState, error) {
-	// Without a Close after the cancel, nothing of the blob appears.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	key := keyOf(id)
-	writer, err := a.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "text/plain", DisableContentTypeDetection: true})
+	over := false
+	err := a.bucket.Write(ctx, keyOf(id), func(w io.Writer) (err error) {
+		tally := &tally{sum: sha256.New(), sources: map[string]bool{}}
+		if over, err = a.copy(io.MultiWriter(w, tally), logs); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, trailerFormat, tally.bytes, len(tally.sources), partial || over, tally.hex())
+		return err
+	})
 	if err != nil {
-		return "", fmt.Errorf("archiving the logs of %s: %w", key, err)
+		return "", fmt.Errorf("archiving logs: %w", err)
 	}
-	tally := &tally{sum: sha256.New(), sources: map[string]bool{}}
-	over, err := a.copy(io.MultiWriter(writer, tally), logs)
-	partial = partial || over
-	if err == nil {
-		_, err = fmt.Fprintf(writer, trailerFormat, tally.bytes, len(tally.sources), partial, tally.hex())
-	}
-	if err != nil {
-		cancel()
-		_ = writer.Close()
-		return "", fmt.Errorf("archiving the logs of %s: %w", key, err)
-	}
-	if err := errors.Join(writer.Close(), a.settle(key)); err != nil {
-		return "", fmt.Errorf("archiving the logs of %s: %w", key, err)
-	}
-	if partial {
+	if partial || over {
 		return job.LogsPartial, nil
 	}
 	return job.LogsArchived, nil
@@ -147,30 +99,33 @@ type Info struct {
 // Stat returns ErrNotFound where there is no archive of the attempt.
 func (a *Archive) Stat(ctx context.Context, id job.AttemptID) (Info, error) {
 	key := keyOf(id)
-	attributes, err := a.bucket.Attributes(ctx, key)
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return Info{}, fmt.Errorf("%s: %w", key, ErrNotFound)
-	}
+	size, err := a.bucket.Size(ctx, key)
 	if err != nil {
-		return Info{}, fmt.Errorf("reading the archived logs %s: %w", key, err)
+		return Info{}, unreadable(err)
 	}
-	start := max(0, attributes.Size-maxTrailer)
-	reader, err := a.bucket.NewRangeReader(ctx, key, start, -1, nil)
+	reader, err := a.bucket.Read(ctx, key, max(0, size-maxTrailer), -1)
 	if err != nil {
-		return Info{}, fmt.Errorf("reading the archived logs %s: %w", key, err)
+		return Info{}, unreadable(err)
 	}
 	defer reader.Close()
 	end, err := io.ReadAll(reader)
 	if err != nil {
-		return Info{}, fmt.Errorf("reading the archived logs %s: %w", key, err)
+		return Info{}, unreadable(err)
 	}
 	var info Info
 	at := bytes.LastIndexByte(bytes.TrimSuffix(end, []byte{'\n'}), '\n') + 1
 	n, _ := fmt.Sscanf(string(end[at:]), trailerFormat, &info.bytes, &info.Sources, &info.Partial, &info.sum)
-	if n != 4 || info.bytes+int64(len(end)-at) != attributes.Size {
+	if n != 4 || info.bytes+int64(len(end)-at) != size {
 		return Info{}, fmt.Errorf("%s ends without its trailer: %w", key, ErrCorrupt)
 	}
 	return info, nil
+}
+
+func unreadable(err error) error {
+	if errors.Is(err, blob.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return fmt.Errorf("reading archived logs: %w", err)
 }
 
 // Write writes the part of an attempt's logs that options select. Damage
@@ -180,9 +135,9 @@ func (a *Archive) Write(ctx context.Context, to io.Writer, id job.AttemptID, opt
 	if err != nil {
 		return err
 	}
-	reader, err := a.bucket.NewRangeReader(ctx, keyOf(id), 0, info.bytes, nil)
+	reader, err := a.bucket.Read(ctx, keyOf(id), 0, info.bytes)
 	if err != nil {
-		return fmt.Errorf("reading the archived logs %s: %w", keyOf(id), err)
+		return unreadable(err)
 	}
 	defer reader.Close()
 	checked := &checkedReader{from: reader, sum: sha256.New(), want: info.sum}
@@ -193,20 +148,7 @@ func (a *Archive) Write(ctx context.Context, to io.Writer, id job.AttemptID, opt
 func (a *Archive) Delete(ctx context.Context, ids []job.ID) error {
 	var failed []error
 	for _, id := range ids {
-		list := a.bucket.List(&blob.ListOptions{Prefix: prefixOf(id)})
-		for {
-			object, err := list.Next(ctx)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err == nil {
-				err = a.bucket.Delete(ctx, object.Key)
-			}
-			if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-				failed = append(failed, fmt.Errorf("deleting the archived logs of %s: %w", id, err))
-				break
-			}
-		}
+		failed = append(failed, a.bucket.DeleteAll(ctx, prefixOf(id)))
 	}
 	return errors.Join(failed...)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gco-project/gco/internal/blob"
+	"github.com/gco-project/gco/internal/blob/blobtest"
 	"github.com/gco-project/gco/internal/job"
 )
 
@@ -22,12 +24,17 @@ var attempt = job.AttemptID{Job: "01999999-0000-7000-8000-0000000000ab", Attempt
 func openArchive(t *testing.T, limit int64) (*Archive, string) {
 	t.Helper()
 	dir := t.TempDir()
-	archive, err := OpenDir(dir, limit)
+	return archiveAt(t, "file://"+dir, limit), dir
+}
+
+func archiveAt(t *testing.T, url string, limit int64) *Archive {
+	t.Helper()
+	bucket, err := blob.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = archive.Close() })
-	return archive, dir
+	t.Cleanup(func() { _ = bucket.Close() })
+	return NewArchive(bucket, limit)
 }
 
 func lines(sources ...string) string {
@@ -49,7 +56,17 @@ func read(t *testing.T, archive *Archive, options Options) string {
 }
 
 func TestArchiveServesLikeARuntime(t *testing.T) {
-	archive, _ := openArchive(t, 0)
+	t.Run("directory", func(t *testing.T) {
+		archive, _ := openArchive(t, 0)
+		servesLikeARuntime(t, archive)
+	})
+	t.Run("s3", func(t *testing.T) {
+		servesLikeARuntime(t, archiveAt(t, blobtest.Start(t, true).Bucket(t, "logs"), 0))
+	})
+}
+
+func servesLikeARuntime(t *testing.T, archive *Archive) {
+	t.Helper()
 	two := lines("p-0/main", "p-0/side", "p-1/main", "p-0/main")
 	if state, err := archive.Put(t.Context(), attempt, strings.NewReader(two), false); err != nil || state != job.LogsArchived {
 		t.Fatalf("Put = %q, %v", state, err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
@@ -45,6 +46,7 @@ type system struct {
 	metrics *prometheus.Registry
 	log     *logBuffer
 	logDir  string
+	bucket  *blob.Bucket
 	url     string
 	http    *http.Client
 	// token is the first admin's, and admin its client.
@@ -82,9 +84,10 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	}
 	s.store = db
 	s.logDir = filepath.Join(t.TempDir(), "logs")
-	if s.archive, err = joblog.OpenDir(s.logDir, 0); err != nil {
+	if s.bucket, err = blob.OpenDir(s.logDir); err != nil {
 		t.Fatal(err)
 	}
+	s.archive = joblog.NewArchive(s.bucket, 0)
 	policy := manifest.DefaultPolicy()
 	policy.AllowedNamespaces = []string{"default", "team-a", "team-b"}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -135,7 +138,7 @@ func (s *system) serve(listener net.Listener, noLoops bool) {
 	})
 	s.t.Cleanup(func() {
 		s.stop()
-		if err := errors.Join(s.archive.Close(), s.store.Close()); err != nil {
+		if err := errors.Join(s.bucket.Close(), s.store.Close()); err != nil {
 			s.t.Errorf("closing: %v", err)
 		}
 	})
