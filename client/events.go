@@ -169,6 +169,9 @@ func (e *Events) read() (api.Event, error) {
 		switch {
 		case line == "" && data.Len() > 0:
 			return e.event(id, name, data.String())
+		case line == "" && id != "":
+			// How far the stream has come, without an event.
+			e.filter.After, id = id, ""
 		case field == "id":
 			id = value
 		case field == "event":

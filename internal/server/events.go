@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
 )
@@ -51,19 +52,15 @@ func (c *call) events() error {
 	s.controller = controller
 	c.metrics.streams.Inc()
 	defer c.metrics.streams.Dec()
-	// Whoever looks after it has subscribed misses nothing.
-	changed, unwatch := c.queue.Watch()
-	defer unwatch()
 	header := c.w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Gco-Cursor", writeEventCursor(s.incarnation, s.query.After))
+	header.Set("Gco-Cursor", s.cursor())
 	c.w.WriteHeader(http.StatusOK)
 	if err := controller.Flush(); err != nil {
 		return nil
 	}
-	s.run(changed)
-	return nil
+	return s.run()
 }
 
 // eventStream is one client's stream.
@@ -105,7 +102,7 @@ func (c *call) eventStream() (*eventStream, error) {
 	}
 	switch last := c.r.Header.Get("Last-Event-ID"); {
 	case last != "":
-		s.query.After, err = readEventCursor(s.incarnation, last)
+		err = s.goOnAfter(last)
 	case start == "now":
 		if s.query.After, err = c.store.LastEvent(c.r.Context()); err != nil {
 			err = fmt.Errorf("looking for the newest event: %w", err)
@@ -113,6 +110,30 @@ func (c *call) eventStream() (*eventStream, error) {
 	}
 	return s, err
 }
+
+// goOnAfter begins where another stream ended, if all that has happened since
+// can still be told. A cursor that stands before all events can be followed
+// for ever.
+func (s *eventStream) goOnAfter(cursor string) error {
+	after, err := readEventCursor(s.incarnation, cursor)
+	if err != nil {
+		return err
+	}
+	s.query.After = after
+	if after == 0 || s.none {
+		return nil
+	}
+	oldest, err := s.store.OldestEvent(s.r.Context())
+	if err != nil {
+		return fmt.Errorf("looking for the oldest event: %w", err)
+	}
+	if after+1 < oldest {
+		return newProblem(api.ProblemGone, "events after this cursor were removed with their jobs, or for their age; start without one and read the lists anew")
+	}
+	return nil
+}
+
+func (s *eventStream) cursor() string { return writeEventCursor(s.incarnation, s.query.After) }
 
 // eventTypes reads types that are exact, or a prefix ending in "*".
 func (q *query) eventTypes(name string) []string {
@@ -127,73 +148,87 @@ func (q *query) eventTypes(name string) []string {
 }
 
 // run writes events until the client leaves, the server stops, or there is
-// nothing more and the client does not follow.
-func (s *eventStream) run(changed <-chan struct{}) {
+// nothing more and the client does not follow. With an error the stream must
+// not look whole.
+func (s *eventStream) run() error {
+	defer s.bye()
+	if !s.follow {
+		return s.drain()
+	}
+	leave := s.tail.join(s.ending)
+	defer leave()
 	heartbeat := s.clock.NewTicker(s.timing.Heartbeat)
 	defer heartbeat.Stop()
-	poll := s.clock.NewTicker(s.timing.Poll)
-	defer poll.Stop()
-	for {
-		if !s.catchUp() || !s.follow {
-			return
+	for s.r.Context().Err() == nil {
+		events, grown, err := s.next()
+		if err != nil {
+			return err
+		}
+		if events != nil {
+			if !s.page(events) {
+				return nil
+			}
+			continue
 		}
 		select {
-		case <-changed:
-		case <-poll.C():
+		case <-grown:
 		case <-heartbeat.C():
-			if !s.write([]byte(": heartbeat\n\n")) {
-				return
+			if !s.beat() {
+				return nil
 			}
 		case <-s.r.Context().Done():
-			s.bye()
-			return
 		}
 	}
+	return nil
 }
 
-// catchUp writes all events up to now; false ends the stream.
-func (s *eventStream) catchUp() bool {
+// drain writes all events up to now.
+func (s *eventStream) drain() error {
 	for !s.none {
-		events, next, err := s.store.Events(s.r.Context(), s.query)
-		if err != nil {
-			if s.r.Context().Err() == nil {
-				s.log.Error("an event stream failed", "request", s.id, "error", err)
-			}
-			s.bye()
-			return false
-		}
-		moved := next != s.query.After
-		s.query.After = next
-		if len(events) > 0 && !s.page(events) {
-			return false
-		}
-		if !moved {
-			break
+		events, err := s.read()
+		if err != nil || events == nil || !s.page(events) {
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
-// page writes some events at once. A client that takes long for them holds up
-// nobody, but its connection: it is told, and may come back.
-func (s *eventStream) page(events []store.Event) bool {
-	buffer := takeBuffer()
-	defer giveBuffer(buffer)
-	for _, e := range events {
-		wire, err := eventOnWire(e, s.source())
-		if err != nil {
-			s.log.Error("an event cannot be shown", "request", s.id, "error", err)
-			continue
-		}
-		text, err := json.Marshal(wire)
-		if err != nil {
-			s.log.Error("an event cannot be shown", "request", s.id, "event", e.ID, "error", err)
-			continue
-		}
-		fmt.Fprintf(buffer, "id: %s\nevent: %s\ndata: %s\n\n", writeEventCursor(s.incarnation, e.Cursor), e.Type, text)
+// next returns the client's next events, from the tail if that reaches back so
+// far; without any, a channel that is closed when there may be some.
+func (s *eventStream) next() (events *batch, grown <-chan struct{}, err error) {
+	if s.none {
+		return nil, nil, nil
+	}
+	events, grown, behind := s.tail.next(s.query.After)
+	if behind {
+		events, err = s.read()
+	}
+	return events, grown, err
+}
+
+// read asks the store for the client's next events; nil if there are none.
+func (s *eventStream) read() (*batch, error) {
+	events, next, err := s.store.Events(s.r.Context(), s.query)
+	if s.r.Context().Err() != nil || err == nil && next == s.query.After {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading events: %w", err)
+	}
+	return newBatch(s.log, s.incarnation, events, next), nil
+}
+
+// page writes what the client wants of some events, at once. A client that
+// takes long for them holds up nobody, but its connection: it is told, and may
+// come back.
+func (s *eventStream) page(events *batch) bool {
+	text := events.selected(s.query)
+	s.query.After = events.next
+	if len(text) == 0 {
+		return true
 	}
 	start := s.clock.Now()
-	if !s.write(buffer.Bytes()) {
+	if !s.write(text) {
 		return false
 	}
 	if s.clock.Since(start) <= s.timing.Slow {
@@ -204,7 +239,11 @@ func (s *eventStream) page(events []store.Event) bool {
 	return false
 }
 
-func (s *eventStream) source() string { return "/gco/" + s.incarnation }
+// beat says that the stream lives, and how far it has come: without that, a
+// client whose filter lets little through would come back with an old cursor.
+func (s *eventStream) beat() bool {
+	return s.write([]byte(": heartbeat\nid: " + s.cursor() + "\n\n"))
+}
 
 func (s *eventStream) bye() {
 	if s.ending.Err() != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -98,6 +99,28 @@ func TestEventsFollowAndResume(t *testing.T) {
 	}
 }
 
+// all returns every event that is kept and selected.
+func (s *system) all(c *client.Client, filter client.EventFilter) []api.Event {
+	s.t.Helper()
+	filter.Once = true
+	events, err := c.Events(s.t.Context(), filter)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer events.Close()
+	var list []api.Event
+	for {
+		e, err := events.Next()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+}
+
 func TestEventFilters(t *testing.T) {
 	s := start(t)
 	a := s.submit(func(sub *api.Submission) { sub.Namespace = "team-a" })
@@ -106,26 +129,6 @@ func TestEventFilters(t *testing.T) {
 	viewer := s.as(api.NewToken{Role: "viewer", Namespaces: []string{"team-a"}})
 	if _, err := s.admin.CancelJob(t.Context(), b.ID); err != nil {
 		t.Fatal(err)
-	}
-	all := func(c *client.Client, filter client.EventFilter) []api.Event {
-		t.Helper()
-		filter.Once = true
-		events, err := c.Events(t.Context(), filter)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer events.Close()
-		var list []api.Event
-		for {
-			e, err := events.Next()
-			if errors.Is(err, io.EOF) {
-				return list
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, e)
-		}
 	}
 	only := func(list []api.Event, what string, ok func(api.Event) bool) {
 		t.Helper()
@@ -138,15 +141,15 @@ func TestEventFilters(t *testing.T) {
 			}
 		}
 	}
-	only(all(s.admin, client.EventFilter{Namespace: "team-b"}), "namespace", func(e api.Event) bool { return e.Namespace == "team-b" })
-	only(all(s.admin, client.EventFilter{Job: a.ID}), "job", func(e api.Event) bool { return strings.Contains(e.Subject, a.ID) })
-	only(all(s.admin, client.EventFilter{Types: []string{"region.*"}}), "types", func(e api.Event) bool { return strings.HasPrefix(e.Type, "region.") })
-	only(all(s.admin, client.EventFilter{Types: []string{"job.queued"}}), "type", func(e api.Event) bool { return e.Type == "job.queued" })
-	only(all(viewer, client.EventFilter{}), "viewer", func(e api.Event) bool { return e.Namespace == "team-a" })
-	if list := all(viewer, client.EventFilter{Namespace: "team-b"}); len(list) != 0 {
+	only(s.all(s.admin, client.EventFilter{Namespace: "team-b"}), "namespace", func(e api.Event) bool { return e.Namespace == "team-b" })
+	only(s.all(s.admin, client.EventFilter{Job: a.ID}), "job", func(e api.Event) bool { return strings.Contains(e.Subject, a.ID) })
+	only(s.all(s.admin, client.EventFilter{Types: []string{"region.*"}}), "types", func(e api.Event) bool { return strings.HasPrefix(e.Type, "region.") })
+	only(s.all(s.admin, client.EventFilter{Types: []string{"job.queued"}}), "type", func(e api.Event) bool { return e.Type == "job.queued" })
+	only(s.all(viewer, client.EventFilter{}), "viewer", func(e api.Event) bool { return e.Namespace == "team-a" })
+	if list := s.all(viewer, client.EventFilter{Namespace: "team-b"}); len(list) != 0 {
 		t.Errorf("a viewer of team-a saw %v", types(list))
 	}
-	if list := all(viewer, client.EventFilter{Job: b.ID}); len(list) != 0 {
+	if list := s.all(viewer, client.EventFilter{Job: b.ID}); len(list) != 0 {
 		t.Errorf("a viewer of team-a saw %v", types(list))
 	}
 }
@@ -211,20 +214,56 @@ func TestSlowReaderIsCutOffAndTold(t *testing.T) {
 	}
 }
 
-func TestHeartbeats(t *testing.T) {
-	s := start(t, func(o *setUp) { o.Stream.Heartbeat = 5 * time.Millisecond })
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/events", nil)
+// stream reads the raw text of an event stream, block by block.
+func (s *system) stream(query string) func() string {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/api/v1/events"+query, nil)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+s.token)
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.http.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { response.Body.Close() })
+	lines := bufio.NewReader(response.Body)
+	return func() string {
+		s.t.Helper()
+		for block := ""; ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				s.t.Fatalf("after %q: %v", block, err)
+			}
+			if line == "\n" {
+				return block
+			}
+			block += line
+		}
+	}
+}
+
+// A client whose filter lets nothing through has to get on all the same, or
+// its cursor would grow too old to come back with.
+func TestHeartbeatsSayHowFarTheStreamHasCome(t *testing.T) {
+	s := start(t, func(o *setUp) { o.Stream.Heartbeat = 5 * time.Millisecond })
+	block := s.stream("?type=job.failed")
+	s.submit()
+	last, err := s.store.LastEvent(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	buffer := make([]byte, len(": heartbeat\n\n"))
-	if _, err := io.ReadFull(response.Body, buffer); err != nil || string(buffer) != ": heartbeat\n\n" {
-		t.Errorf("read %q, %v", buffer, err)
+	incarnation, err := s.store.Incarnation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := ": heartbeat\nid: " + writeEventCursor(incarnation, last) + "\n"; ; {
+		got := block()
+		if !strings.HasPrefix(got, ": heartbeat\nid: ") {
+			t.Fatalf("a block is %q", got)
+		}
+		if got == want {
+			return
+		}
 	}
 }

@@ -180,8 +180,9 @@ func (s *Server) aboutJobRoutes() []*route {
 		{
 			id: "streamEvents", method: get, path: "/api/v1/events", tag: "events", summary: "Stream events",
 			text: "Server-sent events; the data of each is an Event, its id a cursor for Last-Event-ID. Every event comes once and in the order of " +
-				"commits. Comments are heartbeats. The last event of a stream that the server ends is gco.slow (the client reads too slowly) " +
-				"or gco.bye (the server stops): go on with Last-Event-ID. Events of regions are for tokens without a limit to namespaces.",
+				"commits. Comments are heartbeats; the id beside one says how far the stream has come. The last event of a stream that the server ends " +
+				"is gco.slow (the client reads too slowly) or gco.bye (the server stops): go on with Last-Event-ID. A 410 says that events after it " +
+				"were removed. Events of regions are for tokens without a limit to namespaces.",
 			roles: readers,
 			params: []param{
 				lastEventParam,

@@ -72,6 +72,7 @@ type Server struct {
 	timing  StreamTiming
 
 	auth     *authenticator
+	tail     *tail
 	registry *prometheus.Registry
 	metrics  *metrics
 	routes   []*route
@@ -105,6 +106,7 @@ func New(options Options) (*Server, error) {
 		s.registry = prometheus.NewRegistry()
 	}
 	s.auth = newAuthenticator(s.store, s.clock)
+	s.tail = newTail(s)
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.routes = byPath(s.table(options.MetricsNeedToken))
 	s.doc = document(s.routes, options.Version.Version)

@@ -12,6 +12,8 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
@@ -327,6 +329,20 @@ type EventQuery struct {
 	// Types are exact, or a prefix ending in "*".
 	Types []string
 	Limit int
+}
+
+// Selects tells whether the event is one of those that the query asks for.
+func (q EventQuery) Selects(e Event) bool {
+	if e.Cursor <= q.After || q.Subject != "" && q.Subject != e.Subject {
+		return false
+	}
+	if len(q.Namespaces) > 0 && !slices.Contains(q.Namespaces, e.Namespace) {
+		return false
+	}
+	return len(q.Types) == 0 || slices.ContainsFunc(q.Types, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return pattern == e.Type || open && strings.HasPrefix(e.Type, prefix)
+	})
 }
 
 // Events is the stream of all transitions in the order of their commits.

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +43,7 @@ func (s *Store) Events(ctx context.Context, query store.EventQuery) ([]store.Eve
 				return nil
 			}
 			next = e.Cursor
-			if selects(query, e) {
+			if query.Selects(e) {
 				found = append(found, e)
 			}
 		}
@@ -89,16 +88,6 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 		return nil
 	})
 	return all, err
-}
-
-func selects(query store.EventQuery, e store.Event) bool {
-	if len(query.Namespaces) > 0 && !slices.Contains(query.Namespaces, e.Namespace) {
-		return false
-	}
-	return len(query.Types) == 0 || slices.ContainsFunc(query.Types, func(pattern string) bool {
-		prefix, open := strings.CutSuffix(pattern, "*")
-		return pattern == e.Type || (open && strings.HasPrefix(e.Type, prefix))
-	})
 }
 
 // subjectOf reads the column subject of an event that is no job's. The name of
