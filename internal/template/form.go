@@ -102,9 +102,12 @@ func (c *checker) value(value any, want *form, at string, depth int) {
 	if c.values > maxValues {
 		return
 	}
-	if depth > maxDepth {
-		c.add(at, "is nested more than %d deep", maxDepth)
-		return
+	switch value.(type) {
+	case map[string]any, []any:
+		if depth > maxDepth {
+			c.add(at, "is nested more than %d deep", maxDepth)
+			return
+		}
 	}
 	switch v := value.(type) {
 	case map[string]any:
