@@ -27,7 +27,7 @@ var (
 	stSetHead    = statement(`UPDATE deliveries SET head_at = ? WHERE seq = ?`)
 	stUnsetHeads = statement(`UPDATE deliveries SET head_at = NULL WHERE webhook = ? AND subject = ? AND state = 'open' AND head_at IS NOT NULL AND seq <> ?`)
 	stAnyDue     = statement(`SELECT 1 FROM deliveries WHERE webhook = (SELECT seq FROM webhooks WHERE id = ? AND deleted = 0) AND head_at <= ? LIMIT 1`)
-	stClaimDue   = statement(`UPDATE deliveries SET claim = ?, due_at = ?, head_at = due_at WHERE seq IN
+	stClaimDue   = statement(`UPDATE deliveries SET claim = ?, due_at = ?, head_at = ? WHERE seq IN
 		(SELECT seq FROM deliveries WHERE webhook = ? AND head_at <= ? ORDER BY head_at LIMIT ?)
 		RETURNING ` + deliveryColumns + `, (SELECT body FROM delivery_bodies WHERE delivery = deliveries.seq)`)
 	stSettle = statement(`UPDATE deliveries SET state = ?, claim = '', due_at = ?, head_at = NULL, settled_at = ?, record = ? WHERE seq = ?`)
