@@ -331,9 +331,9 @@ func TestDirectoryIsForItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	bucket := open(t, "file://"+dir)
-	for object := range bucket.List(t.Context(), "a/") {
-		if object.Key != "a/b" {
-			t.Errorf("listed %s", object.Key)
+	for object, err := range bucket.List(t.Context(), "a/") {
+		if err != nil || object.Key != "a/b" {
+			t.Errorf("listed %s, %v", object.Key, err)
 		}
 	}
 	if err := bucket.DeleteAll(t.Context(), "a/"); err != nil {

@@ -93,7 +93,7 @@ func run(t testing.TB, args []string, address string) {
 	})
 	const pause, most = 5 * time.Millisecond, 20 * time.Second
 	for deadline := time.After(most); ; {
-		connection, err := net.DialTimeout("tcp", address, time.Second)
+		connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", address)
 		if err == nil {
 			_ = connection.Close()
 			return
