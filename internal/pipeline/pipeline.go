@@ -133,6 +133,8 @@ type Step struct {
 	// was skipped.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Cause is the step whose end is why this one was skipped.
+	Cause string `json:"cause,omitempty"`
 
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
