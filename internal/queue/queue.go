@@ -12,6 +12,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -189,6 +190,12 @@ func (q *Queue) commit(ctx context.Context, guard *store.Guard, changes []store.
 	}
 	q.events.notify("")
 	q.wakePlacer()
+	// The session may have ended in the middle of a long call.
+	for _, err := range errs {
+		if errors.Is(err, store.ErrStaleSession) {
+			return nil, err
+		}
+	}
 	return errs, nil
 }
 

@@ -43,29 +43,31 @@ var problemKinds = map[string]struct {
 	status int
 	title  string
 }{
-	api.ProblemMalformed:       {http.StatusBadRequest, "Malformed request"},
-	api.ProblemBadCursor:       {http.StatusBadRequest, "Cursor of another query"},
-	api.ProblemUnauthenticated: {http.StatusUnauthorized, "No valid token"},
-	api.ProblemForbidden:       {http.StatusForbidden, "Not allowed"},
-	api.ProblemNotFound:        {http.StatusNotFound, "Not found"},
-	api.ProblemNoLogs:          {http.StatusNotFound, "No logs yet"},
-	api.ProblemNotHeld:         {http.StatusNotFound, "Not held any more"},
-	api.ProblemMethod:          {http.StatusMethodNotAllowed, "Method not allowed"},
-	api.ProblemKeyReused:       {http.StatusConflict, "Idempotency key was used with another body"},
-	api.ProblemNotPossible:     {http.StatusConflict, "Not possible in this state"},
-	api.ProblemConflict:        {http.StatusConflict, "Conflict"},
-	api.ProblemStaleSession:    {http.StatusConflict, "Stale session"},
-	api.ProblemOldSequence:     {http.StatusConflict, "Old sequence"},
-	api.ProblemOtherCluster:    {http.StatusConflict, "Region is held by another cluster"},
-	api.ProblemGone:            {http.StatusGone, "Gone"},
-	api.ProblemTooLarge:        {http.StatusRequestEntityTooLarge, "Body too large"},
-	api.ProblemMediaType:       {http.StatusUnsupportedMediaType, "Unsupported media type"},
-	api.ProblemInvalid:         {http.StatusUnprocessableEntity, "Invalid"},
-	api.ProblemLimited:         {http.StatusTooManyRequests, "Over a limit"},
-	api.ProblemInternal:        {http.StatusInternalServerError, "Internal error"},
-	api.ProblemUnavailable:     {http.StatusServiceUnavailable, "Unavailable"},
-	api.ProblemUnknown:         {http.StatusServiceUnavailable, "Outcome unknown"},
-	api.ProblemRegionSilent:    {http.StatusGatewayTimeout, "Region did not answer"},
+	api.ProblemMalformed:            {http.StatusBadRequest, "Malformed request"},
+	api.ProblemBadCursor:            {http.StatusBadRequest, "Cursor of another query"},
+	api.ProblemUnauthenticated:      {http.StatusUnauthorized, "No valid token"},
+	api.ProblemForbidden:            {http.StatusForbidden, "Not allowed"},
+	api.ProblemNotFound:             {http.StatusNotFound, "Not found"},
+	api.ProblemNoLogs:               {http.StatusNotFound, "No logs yet"},
+	api.ProblemNotHeld:              {http.StatusNotFound, "Not held any more"},
+	api.ProblemMethod:               {http.StatusMethodNotAllowed, "Method not allowed"},
+	api.ProblemKeyReused:            {http.StatusConflict, "Idempotency key was used with another body"},
+	api.ProblemNotPossible:          {http.StatusConflict, "Not possible in this state"},
+	api.ProblemConflict:             {http.StatusConflict, "Conflict"},
+	api.ProblemStaleSession:         {http.StatusConflict, "Stale session"},
+	api.ProblemOldSequence:          {http.StatusConflict, "Old sequence"},
+	api.ProblemOtherCluster:         {http.StatusConflict, "Region is held by another cluster"},
+	api.ProblemGone:                 {http.StatusGone, "Gone"},
+	api.ProblemPreconditionFailed:   {http.StatusPreconditionFailed, "Changed since it was read"},
+	api.ProblemTooLarge:             {http.StatusRequestEntityTooLarge, "Body too large"},
+	api.ProblemMediaType:            {http.StatusUnsupportedMediaType, "Unsupported media type"},
+	api.ProblemInvalid:              {http.StatusUnprocessableEntity, "Invalid"},
+	api.ProblemPreconditionRequired: {http.StatusPreconditionRequired, "If-Match is missing"},
+	api.ProblemLimited:              {http.StatusTooManyRequests, "Over a limit"},
+	api.ProblemInternal:             {http.StatusInternalServerError, "Internal error"},
+	api.ProblemUnavailable:          {http.StatusServiceUnavailable, "Unavailable"},
+	api.ProblemUnknown:              {http.StatusServiceUnavailable, "Outcome unknown"},
+	api.ProblemRegionSilent:         {http.StatusGatewayTimeout, "Region did not answer"},
 }
 
 // newProblem makes a problem of one of the types of package api.
@@ -107,6 +109,7 @@ var errorTable = []struct {
 	{store.ErrNotFound, api.ProblemNotFound, "there is no such thing, or it is not for this token"},
 	{store.ErrConflict, api.ProblemConflict, "it was changed by someone else at the same time; read it again"},
 	{store.ErrUnavailable, api.ProblemUnavailable, "the store cannot write now; nothing was written; try again"},
+	{store.ErrThrottled, api.ProblemLimited, "the store takes less than it is given; nothing was written; try again, more slowly"},
 	{store.ErrUnknown, api.ProblemUnknown, "the write may or may not have happened; look, or send it again with the same Idempotency-Key"},
 	{joblog.ErrRegionSilent, api.ProblemRegionSilent, "the region's agent did not answer in time; see whether its lease is live"},
 	{joblog.ErrCut, api.ProblemRegionSilent, "the region's answer broke off"},
@@ -136,7 +139,7 @@ func problemOf(err error) *problem {
 		if errors.Is(err, row.err) {
 			p := newProblem(row.kind, "%s", row.detail)
 			p.cause = err
-			if p.Status == http.StatusServiceUnavailable {
+			if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 				return p.with("Retry-After", "1")
 			}
 			return p

@@ -40,6 +40,9 @@ var (
 	// ErrUnavailable: the store cannot write now (disk full, throttled);
 	// nothing was written, and a later try may succeed.
 	ErrUnavailable = errors.New("store is unavailable")
+	// ErrThrottled: the store takes less than it is given; nothing was written.
+	// To slow down helps.
+	ErrThrottled = errors.New("store is throttled")
 	// ErrUnknown: the write may or may not have happened.
 	ErrUnknown = errors.New("outcome of the write is unknown")
 )
@@ -80,7 +83,8 @@ type Submission struct {
 	// Key is nil for a submission without an idempotency key.
 	Key *IdempotencyKey
 	// MaxQueued bounds the jobs of the namespace that are Queued or Placed;
-	// 0 is no bound.
+	// 0 is no bound. A store that several processes write to may let in what
+	// they took within the last second before the bound was reached.
 	MaxQueued int64
 }
 
@@ -101,7 +105,7 @@ type Inserted struct {
 	// Created is false on a replay.
 	Created bool
 	// Err is nil, ErrKeyReused, ErrNamespaceFull, ErrConflict (the ID is
-	// taken) or ErrUnavailable, wrapped.
+	// taken), ErrUnavailable, ErrThrottled or ErrUnknown, wrapped.
 	Err error
 }
 
@@ -185,7 +189,10 @@ type Jobs interface {
 	// Commit writes each change by itself: record, transition and counters in
 	// one atomic write. The slice has an error per change: nil, ErrConflict
 	// or ErrNotFound. The second error means that nothing was written, such
-	// as ErrStaleSession when the guard does not hold.
+	// as ErrStaleSession when the guard does not hold. A driver that needs
+	// several writes for a long call may find in the middle that the guard
+	// holds no more, or that it can't go on: changes from there on then have
+	// that error.
 	Commit(ctx context.Context, guard *Guard, changes []Change) ([]error, error)
 	// SetLogs records where the logs of an attempt are. It is no transition,
 	// no later transition of the same attempt undoes it, and it does nothing
