@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -164,5 +165,35 @@ func TestBareRowsCycle(t *testing.T) {
 	own, plain, err := b.bareRows(t.Context(), 1000)
 	if err != nil || own <= 0 || plain <= 0 {
 		t.Errorf("%v own rows and %v plain rows a second, %v", own, plain, err)
+	}
+}
+
+// A watcher's sum tells what it saw from anything else.
+func TestWatcherSeesWhatIsMissing(t *testing.T) {
+	stream := func(ids ...int) string {
+		var text strings.Builder
+		for _, id := range ids {
+			fmt.Fprintf(&text, ": heartbeat\nid: h\n\nid: %d\nevent: job.queued\ndata: {\"time\":\"2026-03-01T10:00:00Z\"}\n\n", id)
+		}
+		return text.String()
+	}
+	read := func(text string) *watcher {
+		w := &watcher{body: io.NopCloser(strings.NewReader(text)), want: 100}
+		w.run()
+		return w
+	}
+	whole := read(stream(1, 2, 3))
+	if whole.seen != 3 {
+		t.Errorf("saw %d events of 3", whole.seen)
+	}
+	for _, ids := range [][]int{{1, 3}, {1, 2, 2, 3}, {2, 1, 3}, {1, 2, 4}} {
+		if w := read(stream(ids...)); w.seen == whole.seen && w.sum == whole.sum {
+			t.Errorf("%v has the sum of 1, 2, 3", ids)
+		}
+	}
+	late := &watcher{want: 1}
+	late.measure([]byte(`{"id":"x","time":"2026-03-01T10:00:00.5Z","data":{}}`))
+	if len(late.delays) != 1 || late.delays[0] < time.Hour {
+		t.Errorf("the delays are %v", late.delays)
 	}
 }

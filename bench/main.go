@@ -44,6 +44,7 @@ var parts = []part{
 	{"e", "Memory of the server with jobs waiting", (*bench).memory, 3 * time.Minute},
 	{"f", "Placement", (*bench).placements, 6 * time.Minute},
 	{"g", "Start, idle and build", (*bench).starts, 6 * time.Minute},
+	{"h", "The event stream, with many clients", (*bench).streams, 3 * time.Minute},
 }
 
 func main() {
