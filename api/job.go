@@ -14,7 +14,11 @@ import (
 type Submission struct {
 	// Manifest is a Kubernetes Job (batch/v1) as a JSON object, or as a
 	// string of YAML or JSON.
-	Manifest json.RawMessage `json:"manifest"`
+	Manifest json.RawMessage `json:"manifest,omitempty"`
+	// Template takes the place of Manifest, and Parameters are its values by
+	// name. What else the submission says stands above the template's.
+	Template   *TemplateRef               `json:"template,omitempty"`
+	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 	// Namespace is used where the manifest has none; if both are set they
 	// must be equal.
 	Namespace         string            `json:"namespace,omitempty"`
@@ -88,7 +92,9 @@ type Job struct {
 	TTLAfterFinished  string `json:"ttlAfterFinished"`
 	SubmittedBy       string `json:"submittedBy,omitempty"`
 	RetryOf           string `json:"retryOf,omitempty"`
-	Logs              string `json:"logs" enum:"none,live,archived,partial,lost"`
+	// Template is what the job was made from; it may be gone since.
+	Template *TemplateRef `json:"template,omitempty"`
+	Logs     string       `json:"logs" enum:"none,live,archived,partial,lost"`
 
 	SubmittedAt  time.Time  `json:"submittedAt"`
 	UpdatedAt    time.Time  `json:"updatedAt"`

@@ -33,12 +33,17 @@ const (
 	ProblemOtherCluster = "urn:gco:problem:other-cluster"
 	// ProblemGone: it existed and never will again, such as lost logs; 410.
 	ProblemGone = "urn:gco:problem:gone"
+	// ProblemPreconditionFailed: the ETag in If-Match is not the current one
+	// any more; 412.
+	ProblemPreconditionFailed = "urn:gco:problem:precondition-failed"
 	// ProblemTooLarge: the body is over the route's limit; 413.
 	ProblemTooLarge = "urn:gco:problem:too-large"
 	// ProblemMediaType: the body's Content-Type is not taken here; 415.
 	ProblemMediaType = "urn:gco:problem:unsupported-media-type"
 	// ProblemInvalid: see errors, which lists every fault at once; 422.
 	ProblemInvalid = "urn:gco:problem:invalid"
+	// ProblemPreconditionRequired: the request needs If-Match; 428.
+	ProblemPreconditionRequired = "urn:gco:problem:precondition-required"
 	// ProblemLimited: over a limit; try again after Retry-After; 429.
 	ProblemLimited = "urn:gco:problem:limited"
 	// ProblemInternal: a fault of the server; 500.

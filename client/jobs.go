@@ -65,6 +65,8 @@ type JobFilter struct {
 	States    []string
 	Region    string
 	Labels    map[string]string
+	// Template is the name of the template that the jobs came from.
+	Template string
 	// Limit is the size of a page, 1 to 1000; 0 is the server's default.
 	Limit int
 	// Cursor is the NextCursor of the page before.
@@ -75,6 +77,7 @@ func (f JobFilter) query() url.Values {
 	query := url.Values{}
 	set(query, "namespace", f.Namespace)
 	set(query, "region", f.Region)
+	set(query, "template", f.Template)
 	set(query, "cursor", f.Cursor)
 	if f.Limit != 0 {
 		query.Set("limit", strconv.Itoa(f.Limit))

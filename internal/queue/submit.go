@@ -60,12 +60,13 @@ func (q *Queue) Submit(ctx context.Context, submissions []Submission) []Submitte
 	results := make([]Submitted, len(submissions))
 	var inserts []store.Submission
 	var places []int
+	known := q.newTemplates()
 	for i, submission := range submissions {
 		if err := q.submissions.take(submission.Identity, 1, now); err != nil {
 			results[i].Err = err
 			continue
 		}
-		insert, err := q.compile(submission, now)
+		insert, err := q.compile(ctx, known, submission, now)
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -108,10 +109,16 @@ func (q *Queue) insert(ctx context.Context, inserts []store.Submission) []Submit
 }
 
 // compile turns what was sent into what is stored; the error is *job.Invalid
-// with every fault at once.
-func (q *Queue) compile(submission Submission, now time.Time) (store.Submission, error) {
-	request := submission.Request
-	compiled, faults := manifest.Compile(request.Manifest, request.Namespace, q.Admission)
+// with every fault at once, or that the template could not be read.
+func (q *Queue) compile(ctx context.Context, known *templates, submission Submission, now time.Time) (store.Submission, error) {
+	request, from, faults, err := known.expand(ctx, submission.Request)
+	if err != nil {
+		return store.Submission{}, err
+	}
+	var compiled manifest.Compiled
+	if len(faults) == 0 {
+		compiled, faults = manifest.Compile(request.Manifest, request.Namespace, q.Admission)
+	}
 	if allowed := submission.Namespaces; len(allowed) > 0 && compiled.Namespace != "" && !slices.Contains(allowed, compiled.Namespace) {
 		return store.Submission{}, &NotYourNamespace{Namespace: compiled.Namespace, Allowed: allowed}
 	}
@@ -125,7 +132,7 @@ func (q *Queue) compile(submission Submission, now time.Time) (store.Submission,
 	if len(faults) > 0 {
 		return store.Submission{}, &job.Invalid{Faults: faults}
 	}
-	spec.SubmittedBy = submission.Identity
+	spec.SubmittedBy, spec.Template = submission.Identity, from
 	return q.newSubmission(spec, compiled.Demand, compiled.JSON, submission, now), nil
 }
 
@@ -138,16 +145,21 @@ func (q *Queue) newSubmission(spec job.Spec, demand capacity.Demand, text []byte
 	}
 	if from.Key != "" {
 		out.Key = &store.IdempotencyKey{
-			Identity: from.Identity, Namespace: spec.Namespace, Key: from.Key, BodyHash: bodyHash(spec, text),
+			Identity: from.Identity, Namespace: spec.Namespace, Key: from.Key, BodyHash: bodyHash(spec, text, from.Request),
 		}
 	}
 	return out
 }
 
 // bodyHash is over what was understood, so that the same submission written
-// in another way has the same hash.
-func bodyHash(spec job.Spec, manifestText []byte) string {
-	text, err := json.Marshal(spec)
+// in another way has the same hash. Of a template it is over what was asked
+// for: the same request is a replay although the template was updated since.
+func bodyHash(spec job.Spec, manifestText []byte, request api.Submission) string {
+	var of any = spec
+	if request.Template != nil {
+		of, manifestText = request, nil
+	}
+	text, err := json.Marshal(of)
 	if err != nil {
 		panic("queue: a spec that JSON cannot hold: " + err.Error())
 	}

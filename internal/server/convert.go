@@ -40,6 +40,7 @@ func jobOnWire(j job.Job) api.Job {
 		TTLAfterFinished:  j.Spec.TTLAfterFinished.String(),
 		SubmittedBy:       j.Spec.SubmittedBy,
 		RetryOf:           string(j.Spec.RetryOf),
+		Template:          templateRefOnWire(j.Spec.Template),
 		Logs:              string(j.Logs),
 		SubmittedAt:       j.SubmittedAt.UTC(),
 		UpdatedAt:         j.UpdatedAt.UTC(),
@@ -52,6 +53,13 @@ func jobOnWire(j job.Job) api.Job {
 		ExpiresAt:         timeOnWire(j.ExpiresAt()),
 		RegionLostAt:      timeOnWire(j.RegionLostAt),
 	}
+}
+
+func templateRefOnWire(ref job.TemplateRef) *api.TemplateRef {
+	if ref.Name == "" {
+		return nil
+	}
+	return &api.TemplateRef{Name: ref.Name, Version: ref.Version}
 }
 
 func placementOnWire(c job.Constraints) *api.Placement {

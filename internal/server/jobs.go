@@ -26,7 +26,7 @@ func (c *call) listJobs() error {
 	namespaces, none := c.who.scope(q.text("namespace"))
 	query := store.ListQuery{
 		Namespaces: namespaces, Region: q.text("region"), Labels: q.labels("label"), States: q.states("state"),
-		Limit: q.whole("limit", defaultLimit, 1, maxLimit),
+		Template: q.text("template"), Limit: q.whole("limit", defaultLimit, 1, maxLimit),
 	}
 	if err := q.err(); err != nil {
 		return err

@@ -186,6 +186,7 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.refusals()
 	sc.submissions()
 	sc.lists()
+	sc.templates()
 	sc.regions()
 	sc.jobLife()
 	sc.logs()
@@ -225,7 +226,7 @@ func (sc *scenario) refusals() {
 	nobody := sc.secret(api.NewToken{Role: "invoker", Name: "nobody"})
 	speaker := sc.secret(api.NewToken{Role: "agent", Name: "speaker", Region: testRegion})
 	for _, r := range sc.server.routes {
-		path := strings.NewReplacer("{id}", j.ID, "{region}", testRegion, "{job}", j.ID, "{attempt}", "1").Replace(r.path)
+		path := strings.NewReplacer("{id}", j.ID, "{region}", testRegion, "{job}", j.ID, "{attempt}", "1", "{name}", "none", "{version}", "1").Replace(r.path)
 		if len(r.roles) == 0 {
 			continue
 		}

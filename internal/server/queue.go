@@ -12,6 +12,7 @@ import (
 // Queue is what the server needs of a *queue.Queue.
 type Queue interface {
 	Submit(ctx context.Context, submissions []queue.Submission) []queue.Submitted
+	Render(ctx context.Context, submission queue.Submission) (queue.Rendered, error)
 	Cancel(ctx context.Context, id job.ID) (job.Job, error)
 	Retry(ctx context.Context, identity string, id job.ID) (job.Job, error)
 	Delete(ctx context.Context, id job.ID) error

@@ -14,6 +14,7 @@ import (
 
 var tags = []*huma.Tag{
 	{Name: "jobs", Description: "Submit jobs and follow them."},
+	{Name: "templates", Description: "Submissions with parameters, kept by name and version."},
 	{Name: "events", Description: "What happened, as it happens."},
 	{Name: "regions", Description: "Where jobs run."},
 	{Name: "agents", Description: "The protocol between control plane and agents."},
@@ -47,17 +48,24 @@ var (
 // table lists every route.
 func (s *Server) table(metricsNeedToken bool) []*route {
 	routes := append(s.jobRoutes(), s.aboutJobRoutes()...)
+	routes = append(routes, s.templateRoutes()...)
 	routes = append(routes, s.regionRoutes()...)
 	routes = append(routes, s.agentRoutes()...)
 	routes = append(routes, s.tokenRoutes()...)
 	return append(routes, s.systemRoutes(metricsNeedToken)...)
 }
 
-func (s *Server) jobRoutes() []*route {
-	created := jsonAnswer[api.Job](http.StatusCreated, "The job is stored for good.")
+// submitted are the answers of the routes that submit one job.
+func submitted() (created, replayed answer) {
+	created = jsonAnswer[api.Job](http.StatusCreated, "The job is stored for good.")
 	created.headers = location
-	replayed := jsonAnswer[api.Job](http.StatusOK, "The job that this Idempotency-Key made before.")
+	replayed = jsonAnswer[api.Job](http.StatusOK, "The job that this Idempotency-Key made before.")
 	replayed.headers = map[string]string{"Idempotent-Replay": "true", "Location": "The path of the job."}
+	return created, replayed
+}
+
+func (s *Server) jobRoutes() []*route {
+	created, replayed := submitted()
 	states := make([]string, len(job.States))
 	for i, state := range job.States {
 		states[i] = string(state)
@@ -66,7 +74,7 @@ func (s *Server) jobRoutes() []*route {
 		{
 			id: "submitJob", method: post, path: "/api/v1/jobs", tag: "jobs", summary: "Submit a job",
 			text: "The body is a submission, or the manifest itself: a Kubernetes Job (batch/v1) as JSON with apiVersion and kind at its top, " +
-				"or as YAML. A 201 means that the job is stored for good. The answer has the record without manifest, demand and history.",
+				"or as YAML. A submission has a manifest, or names a template and its parameters. A 201 means that the job is stored for good. The answer has the record without manifest, demand and history.",
 			roles: writers, params: []param{keyParam},
 			body: &body{limit: maxBody, types: map[string]reflect.Type{
 				"application/json": reflect.TypeFor[api.Submission](), "application/yaml": nil,
@@ -93,6 +101,7 @@ func (s *Server) jobRoutes() []*route {
 				choiceParam("state", "Only these states.", states...).repeatable(),
 				textParam("region", "Only this region."),
 				textParam("label", "Only jobs with this label, as KEY=VALUE.").repeatable(),
+				textParam("template", "Only jobs from the template of this name, of any version."),
 				wholeParam("limit", "The size of a page; 50 if absent.", 1, maxLimit),
 				textParam("cursor", "The nextCursor of the page before, with the same filters."),
 			},

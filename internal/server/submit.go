@@ -46,6 +46,11 @@ func (c *call) submit() error {
 	if err != nil {
 		return err
 	}
+	return c.answerSubmission(submission)
+}
+
+// answerSubmission submits one job and answers it.
+func (c *call) answerSubmission(submission queue.Submission) error {
 	result := c.submitAll([]queue.Submission{submission})[0]
 	if result.Err != nil {
 		return result.Err
