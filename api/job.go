@@ -86,6 +86,9 @@ type Job struct {
 	Reason     string            `json:"reason,omitempty"`
 	Message    string            `json:"message,omitempty"`
 	ExitCode   *int              `json:"exitCode,omitempty"`
+	// Outputs are what the last attempt left in its result file: strings,
+	// numbers and booleans by key.
+	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`
 
 	OnRegionLost      string `json:"onRegionLost" enum:"requeue,fail,wait"`
 	OnRegionLostLimit string `json:"onRegionLostLimit,omitempty"`
@@ -127,6 +130,8 @@ type Transition struct {
 	Reason   string    `json:"reason,omitempty"`
 	Message  string    `json:"message,omitempty"`
 	ExitCode *int      `json:"exitCode,omitempty"`
+	// Outputs are what the attempt left in its result file.
+	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`
 	// Decision is why the region was chosen, or why none could be; on
 	// transitions to placed, and to failed where the job fits nowhere.
 	Decision *Decision `json:"decision,omitempty"`

@@ -76,10 +76,14 @@ type Observation struct {
 	// Phase: applied (held, nothing runs yet), running, succeeded, failed,
 	// released (given back without running to its end), stopped (as asked),
 	// lost (it is gone).
-	Phase      string     `json:"phase" enum:"applied,running,succeeded,failed,released,stopped,lost"`
-	Reason     string     `json:"reason,omitempty"`
-	Message    string     `json:"message,omitempty"`
-	ExitCode   *int       `json:"exitCode,omitempty"`
+	Phase    string `json:"phase" enum:"applied,running,succeeded,failed,released,stopped,lost"`
+	Reason   string `json:"reason,omitempty"`
+	Message  string `json:"message,omitempty"`
+	ExitCode *int   `json:"exitCode,omitempty"`
+	// Result is what the attempt left in the file that GCO_RESULT names, as it
+	// is; with a phase in which the attempt has ended. What is longer than
+	// 4,096 bytes, or no result, costs the job its outputs, and not its end.
+	Result     string     `json:"result,omitempty"`
 	StartedAt  *time.Time `json:"startedAt,omitempty"`
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
 	// CapacityFailure is set with released when capacity was the reason.

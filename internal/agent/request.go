@@ -113,7 +113,7 @@ func (a *Agent) news(held []runtime.Observation) []api.Observation {
 	add := func(o api.Observation) (more bool) {
 		o.Reason, o.Message = cut(o.Reason), cut(o.Message)
 		news = append(news, o)
-		words += len(o.Reason) + len(o.Message)
+		words += len(o.Reason) + len(o.Message) + len(o.Result)
 		return len(news) < maxObservations && words < maxWordsInAll
 	}
 	for _, o := range held {
@@ -266,7 +266,7 @@ func attemptID(ref api.AttemptRef) job.AttemptID {
 func wire(o runtime.Observation) api.Observation {
 	out := api.Observation{
 		AttemptRef: ref(o.ID), Phase: string(o.Phase), Reason: o.Reason, Message: o.Message,
-		ExitCode: o.ExitCode, StartedAt: timePointer(o.StartedAt), FinishedAt: timePointer(o.FinishedAt),
+		ExitCode: o.ExitCode, Result: o.Result, StartedAt: timePointer(o.StartedAt), FinishedAt: timePointer(o.FinishedAt),
 	}
 	if c := o.Capacity; c != nil {
 		out.CapacityFailure = &api.CapacityFailure{Resource: c.Resource, Kind: string(c.Kind), Message: c.Message}

@@ -60,6 +60,8 @@ type Job struct {
 	Reason   string `json:"reason,omitempty"`
 	Message  string `json:"message,omitempty"`
 	ExitCode *int   `json:"exitCode,omitempty"`
+	// Outputs are what the last attempt left in its result file.
+	Outputs Outputs `json:"outputs,omitempty"`
 
 	SubmittedAt time.Time `json:"submittedAt"`
 	// NotBefore keeps a queued job from being placed too early.

@@ -33,10 +33,11 @@ func ValidOutput(key string) bool { return len(key) <= maxOutputKey && outputKey
 // lines and lines that begin with # mean nothing; of a key that comes twice
 // the last value stands. An empty file has no outputs.
 func ParseOutputs(text string) (Outputs, error) {
+	if len(text) > MaxResult {
+		return nil, fmt.Errorf("it is over the limit of %d bytes", MaxResult)
+	}
 	text = strings.TrimSpace(text)
 	switch {
-	case len(text) > MaxResult:
-		return nil, fmt.Errorf("it is over the limit of %d bytes", MaxResult)
 	case !utf8.ValidString(text):
 		return nil, errors.New("it is not UTF-8 text")
 	case text == "":

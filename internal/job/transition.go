@@ -79,6 +79,8 @@ type Event struct {
 	Reason   string
 	Message  string
 	ExitCode *int
+	// Outputs are what the attempt left in its result file; nil is none.
+	Outputs Outputs
 	// Final says of a LostEvent that nothing may run after it.
 	Final bool
 	// Decision explains a Place, as JSON.
@@ -144,6 +146,7 @@ type Transition struct {
 	Reason    string          `json:"reason,omitempty"`
 	Message   string          `json:"message,omitempty"`
 	ExitCode  *int            `json:"exitCode,omitempty"`
+	Outputs   Outputs         `json:"outputs,omitempty"`
 	Decision  json.RawMessage `json:"decision,omitempty"`
 }
 
@@ -180,6 +183,9 @@ func (j Job) Apply(e Event, now time.Time) (Job, Transition, error) {
 	if e.ExitCode != nil {
 		j.ExitCode = e.ExitCode
 	}
+	if len(e.Outputs) > 0 {
+		j.Outputs = e.Outputs
+	}
 	j = j.after(e, now)
 	if j.State.Terminal() {
 		j.FinishedAt, j.RegionLostAt = now, time.Time{}
@@ -187,7 +193,7 @@ func (j Job) Apply(e Event, now time.Time) (Job, Transition, error) {
 	t := Transition{
 		Job: j.ID, Number: j.Version, Event: e.Kind, From: before.State, To: j.State, At: now,
 		Namespace: j.Spec.Namespace, Region: j.Region, Attempt: j.Attempt, Intent: j.Intent,
-		Reason: j.Reason, Message: j.Message, ExitCode: e.ExitCode, Decision: e.Decision,
+		Reason: j.Reason, Message: j.Message, ExitCode: e.ExitCode, Outputs: e.Outputs, Decision: e.Decision,
 	}
 	if t.Region == "" {
 		t.Region = before.Region
@@ -220,7 +226,7 @@ func (j Job) after(e Event, now time.Time) Job {
 		return j.requeued()
 	case Claim:
 		j.State, j.ClaimedAt, j.Attempt, j.Logs = Claimed, now, j.Attempt+1, LogsNone
-		j.ExitCode = nil
+		j.ExitCode, j.Outputs = nil, nil
 	case Applied:
 		j.State, j.Logs, j.RegionLostAt = Pending, LogsLive, time.Time{}
 	case Started:

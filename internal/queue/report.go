@@ -107,6 +107,7 @@ func (s *syncCall) answersFor(j job.Job, id job.AttemptID) bool {
 // eventOf is what an observation means for a job; false when it is no news.
 func eventOf(j job.Job, o api.Observation) (job.Event, bool) {
 	event := job.Event{Reason: cut(o.Reason, maxReason), Message: cut(o.Message, maxMessage), ExitCode: o.ExitCode}
+	readResult(&event, o)
 	switch runtime.Phase(o.Phase) {
 	case runtime.PhaseApplied:
 		event.Kind = job.Applied
@@ -132,6 +133,25 @@ func eventOf(j job.Job, o api.Observation) (job.Event, bool) {
 		return job.Event{}, false
 	}
 	return event, true
+}
+
+// readResult adds the outputs of an attempt that has ended. A result that
+// cannot be read costs the job its outputs and not its end; the message says
+// so.
+func readResult(event *job.Event, o api.Observation) {
+	if o.Result == "" || !runtime.Phase(o.Phase).Terminal() {
+		return
+	}
+	outputs, err := job.ParseOutputs(o.Result)
+	if err == nil {
+		event.Outputs = outputs
+		return
+	}
+	note := "its result file cannot be read: " + err.Error()
+	if event.Message != "" {
+		note = event.Message + "; " + note
+	}
+	event.Message = cut(note, maxMessage)
 }
 
 // orReturned makes the end of a wait for the region of what is no news

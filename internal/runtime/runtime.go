@@ -52,6 +52,9 @@ type Rejected struct {
 
 func (e *Rejected) Error() string { return e.Reason + ": " + e.Message }
 
+// MaxResult is how many bytes an attempt may leave as its result.
+const MaxResult = job.MaxResult
+
 // Attempt is what to run.
 type Attempt struct {
 	ID job.AttemptID
@@ -102,9 +105,14 @@ type Observation struct {
 	Reason      string
 	Message     string
 	ExitCode    *int
-	StartedAt   time.Time
-	FinishedAt  time.Time
-	Capacity    *CapacityFailure
+	// Result is what the workload left in the file that its environment names
+	// in GCO_RESULT, once the attempt has ended; where several containers leave
+	// one, the runtime may choose. At most MaxResult bytes are read, and one
+	// more where there are more.
+	Result     string
+	StartedAt  time.Time
+	FinishedAt time.Time
+	Capacity   *CapacityFailure
 }
 
 // Pod is one pod of an attempt, or what stands for one.

@@ -35,6 +35,7 @@ func jobOnWire(j job.Job) api.Job {
 		Reason:            j.Reason,
 		Message:           j.Message,
 		ExitCode:          j.ExitCode,
+		Outputs:           j.Outputs,
 		OnRegionLost:      string(j.Spec.OnRegionLost),
 		OnRegionLostLimit: durationOnWire(j.Spec.OnRegionLostLimit),
 		TTLAfterFinished:  j.Spec.TTLAfterFinished.String(),
@@ -78,7 +79,7 @@ func transitionOnWire(t job.Transition) (api.Transition, error) {
 		Number: t.Number, Type: t.Type, Event: string(t.Event),
 		From: string(t.From), To: string(t.To), At: t.At.UTC(),
 		Region: t.Region, Attempt: t.Attempt, Intent: string(t.Intent),
-		Reason: t.Reason, Message: t.Message, ExitCode: t.ExitCode,
+		Reason: t.Reason, Message: t.Message, ExitCode: t.ExitCode, Outputs: t.Outputs,
 	}
 	if len(t.Decision) > 0 {
 		out.Decision = new(api.Decision)

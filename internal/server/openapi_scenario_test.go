@@ -414,6 +414,7 @@ func (sc *scenario) jobLife() {
 	sc.wait(j.ID)
 	sc.agent.sync(api.SyncRequest{Observations: []api.Observation{{
 		AttemptRef: ref, Phase: "failed", Reason: "error", Message: "it broke", ExitCode: &exit, StartedAt: &now, FinishedAt: &now,
+		Result: "loss=0.25\n",
 	}}})
 	_, err = sc.admin.Job(ctx, j.ID)
 	sc.must(err)

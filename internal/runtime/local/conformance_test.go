@@ -41,6 +41,9 @@ func (f *fixture) Manifest(_ *testing.T, program runtimetest.Program) json.RawMe
 	for _, line := range program.Lines {
 		fmt.Fprintf(&script, "echo '%s'\n", line)
 	}
+	if program.Result != "" {
+		fmt.Fprintf(&script, "printf %%s '%s' > \"$GCO_RESULT\"\n", program.Result)
+	}
 	if program.Hold {
 		script.WriteString("until [ -e \"$GCO_CHECKPOINT/release.$GCO_ATTEMPT\" ]; do sleep 0.01; done\n")
 	}

@@ -73,7 +73,7 @@ func (r *Runtime) List(context.Context) (list []runtime.Observation, synced bool
 func (h *held) observation() runtime.Observation {
 	return runtime.Observation{
 		ID: h.id, Incarnation: h.record.Incarnation, Phase: runtime.Phase(h.status.Phase), Reason: h.status.Reason,
-		Message: h.status.Message, ExitCode: h.status.ExitCode,
+		Message: h.status.Message, ExitCode: h.status.ExitCode, Result: h.status.Result,
 		StartedAt: h.status.StartedAt, FinishedAt: h.status.FinishedAt,
 	}
 }

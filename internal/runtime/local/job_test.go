@@ -87,7 +87,8 @@ func TestEnvironment(t *testing.T) {
 	want := []string{
 		"CUDA_VISIBLE_DEVICES=0,1", "NVIDIA_VISIBLE_DEVICES=0,1",
 		"GCO_ATTEMPT=1", "GCO_CHECKPOINT=" + filepath.Join(options.CheckpointDir, string(a.ID.Job)), "GCO_JOB_ID=" + string(a.ID.Job),
-		"GCO_JOB_NAME=test", "GCO_NODE=us-east-1-node-0", "GCO_REGION=us-east-1", "GCO_VOLUME_MY_DATA=" + filepath.Join(home, "volumes", "my-data"),
+		"GCO_JOB_NAME=test", "GCO_NODE=us-east-1-node-0", "GCO_REGION=us-east-1",
+		"GCO_RESULT=" + filepath.Join(string(r.region.Dir(idOf(a.ID))), "result"), "GCO_VOLUME_MY_DATA=" + filepath.Join(home, "volumes", "my-data"),
 		"GREETING=hello " + pod, "HOME=" + home, "HOSTNAME=" + pod, "JOB=test", "LANG=C.UTF-8", "MEBIBYTES=1024", "MILLICPU=1500",
 		"NAME=" + pod, "NAMESPACE=research", "NODE=us-east-1-node-0", "NOTE=$(NAME)", "PATH=" + os.Getenv("PATH"), "TEAM=vision",
 		"TMPDIR=" + filepath.Join(home, "tmp"),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/gco-project/gco/internal/job"
@@ -41,6 +42,35 @@ func (s *suite) failure() {
 	if ended.Reason == "" || ended.Message == "" {
 		s.Errorf("it failed without reason (%q) or message (%q)", ended.Reason, ended.Message)
 	}
+}
+
+// result looks at what a program leaves, before and after a restart of the
+// agent.
+func (s *suite) result() {
+	left := "loss=0.25\nepoch=3\n"
+	good := s.apply(Program{Result: left})
+	bad := s.apply(Program{Result: "{}", Exit: 1})
+	long := s.apply(Program{Result: strings.Repeat("x", runtime.MaxResult+10)})
+	none := s.apply(Program{})
+	look := func() {
+		for _, want := range []struct {
+			id     job.AttemptID
+			phase  runtime.Phase
+			result string
+		}{
+			{good.ID, runtime.PhaseSucceeded, left},
+			{bad.ID, runtime.PhaseFailed, "{}"},
+			{long.ID, runtime.PhaseSucceeded, strings.Repeat("x", runtime.MaxResult+1)},
+			{none.ID, runtime.PhaseSucceeded, ""},
+		} {
+			if got := s.awaitPhase(want.id, want.phase); got.Result != want.result {
+				s.Errorf("the result is %.20q (%d bytes), want %.20q (%d bytes)", got.Result, len(got.Result), want.result, len(want.result))
+			}
+		}
+	}
+	look()
+	s.crash()
+	look()
 }
 
 // applyTwice applies what is held already, while it runs and after its end.

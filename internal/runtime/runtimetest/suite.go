@@ -23,6 +23,9 @@ const patience = time.Minute
 type Program struct {
 	// Lines are written first, one write each.
 	Lines []string
+	// Result is what it leaves in the file that GCO_RESULT names; nothing if
+	// empty.
+	Result string
 	// Hold: it then goes on until Fixture.Release or a signal.
 	Hold bool
 	// Exit is its exit code.
@@ -59,6 +62,7 @@ func Run(t *testing.T, empty func(t *testing.T) Fixture) {
 	}{
 		{"Success", (*suite).success},
 		{"Failure", (*suite).failure},
+		{"Result", (*suite).result},
 		{"ApplyTwice", (*suite).applyTwice},
 		{"ApplyConcurrently", (*suite).applyConcurrently},
 		{"ApplyNonsense", (*suite).applyNonsense},

@@ -17,16 +17,17 @@ import (
 
 // statusField is one field of the object; one of the pointers is set.
 type statusField struct {
-	name   string
-	text   *string
-	number *int
-	code   **int
-	time   *time.Time
+	name    string
+	text    *string
+	number  *int
+	code    **int
+	time    *time.Time
+	outputs *job.Outputs
 }
 
 // statusFields lists the fields in their order in the column. A test fails
 // when package job has one that is missing here.
-func statusFields(j *job.Job) [20]statusField {
+func statusFields(j *job.Job) [21]statusField {
 	return [...]statusField{
 		{name: "intent", text: (*string)(&j.Intent)},
 		{name: "stopReason", text: (*string)(&j.StopReason)},
@@ -38,6 +39,7 @@ func statusFields(j *job.Job) [20]statusField {
 		{name: "reason", text: &j.Reason},
 		{name: "message", text: &j.Message},
 		{name: "exitCode", code: &j.ExitCode},
+		{name: "outputs", outputs: &j.Outputs},
 		{name: "submittedAt", time: &j.SubmittedAt},
 		{name: "notBefore", time: &j.NotBefore},
 		{name: "deadlineAt", time: &j.DeadlineAt},
@@ -65,9 +67,21 @@ func encodeStatus(j *job.Job) string {
 			b = strconv.AppendInt(appendName(b, f.name), int64(**f.code), 10)
 		case f.time != nil && !f.time.IsZero():
 			b = append(f.time.UTC().AppendFormat(append(appendName(b, f.name), '"'), time.RFC3339Nano), '"')
+		case f.outputs != nil && len(*f.outputs) > 0:
+			b = append(appendName(b, f.name), encodeOutputs(*f.outputs)...)
 		}
 	}
 	return string(append(b, '}'))
+}
+
+// encodeOutputs needs no speed: few jobs have any. A column with outputs is
+// left to encoding/json by decodeStatus, too.
+func encodeOutputs(outputs job.Outputs) []byte {
+	text, err := json.Marshal(outputs)
+	if err != nil {
+		panic("sqlite: outputs that JSON cannot hold: " + err.Error())
+	}
+	return text
 }
 
 func appendName(b []byte, name string) []byte {

@@ -26,6 +26,8 @@ func full(t testing.TB) job.Job {
 			*field = new(int)
 		case *time.Time:
 			*field = time.Date(2030, 1, 2, 3, 4, 5, 1000*i, time.FixedZone("", 3600))
+		case *job.Outputs:
+			*field = job.Outputs{"n": []byte(`1`), "text": []byte(`"a, \"b\"}"`)}
 		case *job.Spec:
 		default:
 			v.Field(i).SetString(name + ` says "é<` + "\n")

@@ -126,8 +126,8 @@ func testEveryField(t *testing.T, open Opener) {
 		s.Labels = map[string]string{"a": "b"}
 	}
 	lives := [][]job.Event{
-		{placeWhy, claim, applied, started, finished},
-		{placeWhy, claim, failure, place("q"), claim, started, failure},
+		{placeWhy, claim, applied, started, {Kind: job.Finished, Outputs: job.Outputs{"n": json.RawMessage(`1`), "text": json.RawMessage(`"a<b, }"`)}}},
+		{placeWhy, claim, {Kind: job.Failure, Outputs: job.Outputs{"yes": json.RawMessage(`true`)}}, place("q"), claim, started, failure},
 		{placeWhy, claim, released, placeWhy, claim, lost, placeWhy, claim, started, gone, returned, finished},
 		{placeWhy, place("q"), unplace, place("r"), claim, started, cancel, stopped},
 		{placeWhy, claim, {Kind: job.MoveAsked}, {Kind: job.Stopped}, place("q"), claim, started, gone},

@@ -80,6 +80,9 @@ func isUUID(text string) bool {
 // Dir is the directory of one attempt.
 type Dir string
 
+// Result is the file that GCO_RESULT names to the containers.
+func (d Dir) Result() string { return filepath.Join(string(d), "result") }
+
 // The files of an attempt. A supervisor holds Lock as long as it lives; Stop
 // exists once the end was asked for; a byte through Control (a FIFO) makes the
 // supervisor look at Stop and at the region's lease.

@@ -50,10 +50,12 @@ type ContainerStatus struct {
 // Status is how far an attempt has come. Only who holds the attempt's lock
 // writes it.
 type Status struct {
-	Phase      Phase     `json:"phase"`
-	Reason     string    `json:"reason,omitempty"`
-	Message    string    `json:"message,omitempty"`
-	ExitCode   *int      `json:"exitCode,omitempty"`
+	Phase    Phase  `json:"phase"`
+	Reason   string `json:"reason,omitempty"`
+	Message  string `json:"message,omitempty"`
+	ExitCode *int   `json:"exitCode,omitempty"`
+	// Result is what the containers left in Dir.Result, with a terminal phase.
+	Result     string    `json:"result,omitempty"`
 	StartedAt  time.Time `json:"startedAt,omitzero"`
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
 	// Boot is the boot of the host in which it was written.

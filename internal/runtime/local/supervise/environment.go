@@ -48,6 +48,7 @@ func (s *supervisor) fixed(p *pod, c *container, home string, slot attempt.Slot)
 		"GCO_REGION":     s.record.Region,
 		"GCO_NODE":       slot.Node,
 		"GCO_CHECKPOINT": s.record.Checkpoint,
+		"GCO_RESULT":     s.dir.Result(),
 	}
 	marker, value := attempt.ContainerMarker(s.record.Token, p.name, c.template.Name)
 	fixed[marker] = value

@@ -181,6 +181,7 @@ func (s *supervisor) finish() (over bool, wake time.Time) {
 	end := s.status()
 	end.Phase, end.Reason, end.Message, end.ExitCode = s.killed.phase, s.killed.reason, s.killed.message, s.killed.exitCode
 	end.FinishedAt = now()
+	end.Result = attempt.LoadResult(s.dir)
 	err := s.save(end)
 	if err == nil {
 		return true, time.Time{}
