@@ -162,9 +162,9 @@ func TestBareRowsCycle(t *testing.T) {
 		dir: t.TempDir(), report: newReport(io.Discard), sizes: sizes{rounds: 2, cycled: 2000},
 		loaded: map[int]string{}, sources: sources,
 	}
-	own, plain, err := b.bareRows(t.Context(), 1000)
-	if err != nil || own <= 0 || plain <= 0 {
-		t.Errorf("%v own rows and %v plain rows a second, %v", own, plain, err)
+	rates, err := b.bareRows(t.Context(), 1000)
+	if err != nil || rates.own <= 0 || rates.plain <= 0 || rates.silent <= 0 {
+		t.Errorf("%+v, %v", rates, err)
 	}
 }
 

@@ -67,6 +67,10 @@ func run(ctx context.Context, args []string) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %q is not understood; parts are named by -only\n", flags.Arg(0))
+		return 2
+	}
 	selected, err := selectParts(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -15,9 +15,11 @@ import (
 // rows are what (b) is compared with: the states of jobs in SQLite and nothing
 // beside them, no history, no events, no counters, no sessions. They are
 // written with the same group commit as the store's: the writer takes what
-// waits into one transaction.
+// waits into one transaction. A job that has no session to speak for it needs a
+// heartbeat of its own, a third write.
 type rows struct {
 	table
+	heartbeats bool
 	db     *sql.DB
 	writes chan rowsWrite
 	ended  chan struct{}
@@ -28,11 +30,13 @@ type table interface {
 	// place makes count more rows claimable, in shares for the agents; from is
 	// how many it made before.
 	place(ctx context.Context, r *rows, from, count int) error
+	// file is the database, in a folder with one of waiting jobs.
+	file() string
 	// claimable and steps are the statements of a cycle: the IDs and versions
-	// to claim for a region, and the two updates, which take the time, ID and
-	// version.
+	// to claim for a region, and the updates of claim, heartbeat and finish,
+	// which take the time, ID and version.
 	claimable() string
-	steps() [2]string
+	steps() (claim, heartbeat, finish string)
 }
 
 type rowsWrite struct {
@@ -40,7 +44,7 @@ type rowsWrite struct {
 	done chan error
 }
 
-func openRows(ctx context.Context, path string, t table) (*rows, error) {
+func openRows(ctx context.Context, path string, t table, heartbeats bool) (*rows, error) {
 	db, err := sql.Open("sqlite", path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)")
 	if err != nil {
 		return nil, err
@@ -49,7 +53,7 @@ func openRows(ctx context.Context, path string, t table) (*rows, error) {
 	if err := db.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil || synchronous != 2 {
 		return nil, errors.Join(fmt.Errorf("synchronous is %d, not FULL", synchronous), err, db.Close())
 	}
-	r := &rows{table: t, db: db, writes: make(chan rowsWrite, agents), ended: make(chan struct{})}
+	r := &rows{table: t, heartbeats: heartbeats, db: db, writes: make(chan rowsWrite, agents), ended: make(chan struct{})}
 	go r.write(ctx)
 	return r, nil
 }
@@ -103,14 +107,19 @@ func (r *rows) do(run func(*sql.Tx) error) error {
 
 func regionName(agent int) string { return fmt.Sprintf("region-%02d", agent) }
 
-// cycle claims a batch of rows and finishes it.
+// cycle takes a batch of rows from claim to finish.
 func (r *rows) cycle(ctx context.Context, agent int) (int, error) {
 	claimed, err := r.claim(ctx, agent)
 	if err != nil {
 		return 0, err
 	}
 	now := time.Now().UnixNano()
-	for step, update := range r.steps() {
+	claim, heartbeat, finish := r.steps()
+	steps := []string{claim, heartbeat, finish}
+	if !r.heartbeats {
+		steps = []string{claim, finish}
+	}
+	for step, update := range steps {
 		err := r.do(func(tx *sql.Tx) error {
 			prepared, err := tx.PrepareContext(ctx, update)
 			if err != nil {
@@ -158,8 +167,8 @@ func (r *rows) claim(ctx context.Context, agent int) ([]row, error) {
 }
 
 // cycleRows measures as cycleStore does.
-func (b *bench) cycleRows(ctx context.Context, depth int, path string, t table) (float64, error) {
-	r, err := openRows(ctx, path, t)
+func (b *bench) cycleRows(ctx context.Context, depth int, path string, t table, heartbeats bool) (float64, error) {
+	r, err := openRows(ctx, path, t, heartbeats)
 	if err != nil {
 		return 0, err
 	}
@@ -199,15 +208,16 @@ CREATE INDEX IF NOT EXISTS jobs_active ON jobs (region, id) WHERE state = 'claim
 // payloadBytes make a row of about a kilobyte.
 const payloadBytes = 900
 
+func (plain) file() string { return "plain.db" }
+
 func (plain) claimable() string {
 	return `SELECT id, version FROM jobs WHERE region = ? AND state = 'placed' ORDER BY rank, id LIMIT ?`
 }
 
-func (plain) steps() [2]string {
-	return [2]string{
-		`UPDATE jobs SET state = 'claimed', version = version + 1, attempt = attempt + 1, at = ? WHERE id = ? AND version = ?`,
-		`UPDATE jobs SET state = 'succeeded', version = version + 1, at = ? WHERE id = ? AND version = ?`,
-	}
+func (plain) steps() (claim, heartbeat, finish string) {
+	return `UPDATE jobs SET state = 'claimed', version = version + 1, attempt = attempt + 1, at = ? WHERE id = ? AND version = ?`,
+		`UPDATE jobs SET version = version + 1, at = ? WHERE id = ? AND version = ?`,
+		`UPDATE jobs SET state = 'succeeded', version = version + 1, at = ? WHERE id = ? AND version = ?`
 }
 
 // place inserts rows; of the first load, those beyond mostPlaced are queued.
@@ -246,17 +256,18 @@ func (plain) place(ctx context.Context, r *rows, from, count int) error {
 // in a copy of its database.
 type own struct{}
 
+func (own) file() string { return databaseName }
+
 func (own) claimable() string {
 	return `SELECT id, version FROM jobs WHERE queue = 'placed ' || ? ORDER BY rank, id LIMIT ?`
 }
 
-func (own) steps() [2]string {
-	return [2]string{
-		`UPDATE jobs SET state = 'claimed', version = version + 1,
+func (own) steps() (claim, heartbeat, finish string) {
+	return `UPDATE jobs SET state = 'claimed', version = version + 1,
 			stage = 3, stage_at = NULL, queue = 'active ' || region, lane = 'claimed ' || region WHERE id = ?2 AND version = ?3`,
+		`UPDATE jobs SET version = version + 1, shipped_attempt = ?1 WHERE id = ?2 AND version = ?3`,
 		`UPDATE jobs SET state = 'succeeded', version = version + 1,
-			stage = 4, stage_at = ?1, queue = NULL, lane = NULL WHERE id = ?2 AND version = ?3`,
-	}
+			stage = 4, stage_at = ?1, queue = NULL, lane = NULL WHERE id = ?2 AND version = ?3`
 }
 
 // place promises queued rows to the regions in turn, and after the first time
