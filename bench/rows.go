@@ -20,9 +20,9 @@ import (
 type rows struct {
 	table
 	heartbeats bool
-	db     *sql.DB
-	writes chan rowsWrite
-	ended  chan struct{}
+	db         *sql.DB
+	writes     chan rowsWrite
+	ended      chan struct{}
 }
 
 // table is one way to keep the rows.
