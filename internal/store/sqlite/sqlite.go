@@ -43,6 +43,10 @@ type Options struct {
 	// Readers is the number of connections that read; 0 is twice the number
 	// of processors, at least 4.
 	Readers int
+	// Checkpointed says that somebody else copies the write-ahead log into the
+	// database, as continuous backup does: the log must not begin anew before
+	// it has been read.
+	Checkpointed bool
 }
 
 // Store is a store.Store in one SQLite file. It is safe for concurrent use.
@@ -110,7 +114,9 @@ func (s *Store) open(ctx context.Context, options Options) error {
 	if err := s.load(writing, options.Log); err != nil {
 		return err
 	}
-	s.writer.start(newCheckpointer(checkpointing, options.Log))
+	checkpoints := newCheckpointer(checkpointing, options.Log)
+	checkpoints.off = options.Checkpointed
+	s.writer.start(checkpoints)
 	return nil
 }
 

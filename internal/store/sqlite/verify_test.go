@@ -24,51 +24,6 @@ func verify(t testing.TB, s *Store) {
 	}
 }
 
-// recounts pairs what is kept with how to find it from the records.
-var recounts = []struct{ what, kept, recount string }{
-	{
-		"counts",
-		`SELECT namespace, region, state, jobs FROM counts ORDER BY 1, 2, 3`,
-		`SELECT namespace, region, state, count(*) FROM jobs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
-	},
-	{
-		"promises",
-		`SELECT region, class, jobs FROM promises ORDER BY 1, 2`,
-		`SELECT region, class, count(*) FROM jobs WHERE state IN ('placed', 'claimed') GROUP BY 1, 2 ORDER BY 1, 2`,
-	},
-	{
-		"classes",
-		`SELECT seq, jobs FROM classes ORDER BY 1`,
-		`SELECT class, count(*) FROM jobs GROUP BY 1 ORDER BY 1`,
-	},
-	{
-		"heads",
-		`SELECT class, rank, id, submitted_at FROM heads ORDER BY 1`,
-		`SELECT class, rank, id, submitted_at FROM (SELECT *, row_number() OVER (PARTITION BY class ORDER BY rank, id) AS place
-			FROM jobs WHERE stage = 1) WHERE place = 1 ORDER BY 1`,
-	},
-	{
-		"history",
-		`SELECT subject, count(*), min(number), max(number) FROM events WHERE subject < '' GROUP BY 1 ORDER BY 1`,
-		`SELECT seq, version, 1, version FROM jobs ORDER BY 1`,
-	},
-	{
-		"submissions",
-		`SELECT job FROM submissions ORDER BY 1`,
-		`SELECT seq FROM jobs ORDER BY 1`,
-	},
-	{
-		"keys",
-		`SELECT identity, namespace, key, job FROM keys WHERE job IS NOT NULL ORDER BY 1, 2, 3`,
-		`SELECT identity, namespace, key, job FROM submissions WHERE key IS NOT NULL ORDER BY 1, 2, 3`,
-	},
-	{
-		"jobs counted as throughput",
-		`SELECT (SELECT coalesce(sum(jobs), 0) FROM throughput WHERE state = 'queued') >= (SELECT count(*) FROM jobs)`,
-		`SELECT 1`,
-	},
-}
-
 func same(t testing.TB, r *session, what, kept, recount string) {
 	t.Helper()
 	got, want := rows(t, r, kept), rows(t, r, recount)

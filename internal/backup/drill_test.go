@@ -1,0 +1,376 @@
+package backup
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/sqlite"
+)
+
+// plant is a database that is written to and copied.
+type plant struct {
+	t           testing.TB
+	store       *sqlite.Store
+	path        string
+	vault       *Vault
+	replication *Replication
+
+	mu      sync.Mutex
+	written map[job.ID]*written
+}
+
+// written is what is known of one job: its record after each version, with
+// when that was asked for and when it was acknowledged.
+type written struct {
+	submission store.Submission
+	versions   []version
+}
+
+type version struct {
+	job          job.Job
+	transition   job.Transition
+	asked, acked time.Time
+}
+
+func newVault(t testing.TB) *Vault {
+	t.Helper()
+	v, err := OpenVault(t.Context(), filepath.Join(t.TempDir(), "vault"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = v.Close() })
+	return v
+}
+
+func newPlant(t testing.TB, vault *Vault) *plant {
+	t.Helper()
+	p := &plant{t: t, path: filepath.Join(t.TempDir(), "data", DatabaseFile), vault: vault, written: map[job.ID]*written{}}
+	p.open()
+	return p
+}
+
+func (p *plant) open() {
+	p.t.Helper()
+	var err error
+	if p.store, err = sqlite.Open(p.t.Context(), sqlite.Options{Path: p.path, Checkpointed: true}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plant) replicate() {
+	p.t.Helper()
+	incarnation, err := p.store.Incarnation(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.replication, err = StartReplication(p.t.Context(), ReplicationOptions{
+		Database: p.path, Incarnation: incarnation, Vault: p.vault, Seconds: time.Hour, Keep: time.Hour,
+		Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
+	}, time.Minute)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if status := p.replication.Status(); status.Err != nil || status.SafeAt.IsZero() {
+		p.t.Fatalf("after the first copy the status is %+v", status)
+	}
+}
+
+// stop ends everything in order.
+func (p *plant) stop() {
+	p.t.Helper()
+	if p.replication != nil {
+		if err := p.replication.Close(); err != nil {
+			p.t.Error(err)
+		}
+	}
+	if err := p.store.Close(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func newSubmission(n int) store.Submission {
+	demand := capacity.Demand{Pods: []capacity.PodGroup{{
+		Count: 1, Pod: capacity.Pod{Requests: capacity.Resources{capacity.CPU: int64(1000 + n%7)}},
+	}}}
+	spec := job.Spec{Namespace: fmt.Sprintf("team-%d", n%3), Name: "train", Class: capacity.ClassOf(demand, job.Constraints{})}.WithDefaults()
+	j, transition := job.New(job.NewID(), spec, time.Now())
+	s := store.Submission{Job: j, Transition: transition, Demand: demand, Manifest: fmt.Appendf(nil, `{"kind":"Job","n":%d}`, n)}
+	if n%2 == 0 {
+		s.Key = &store.IdempotencyKey{Identity: "ann", Namespace: spec.Namespace, Key: string(j.ID), BodyHash: "hash"}
+	}
+	return s
+}
+
+// write takes one job through a part of its life, and notes what was
+// acknowledged.
+func (p *plant) write(ctx context.Context, n int) error {
+	w := &written{submission: newSubmission(n)}
+	asked := time.Now()
+	answers, err := p.store.Insert(ctx, []store.Submission{w.submission})
+	if err = errors.Join(err, answers[0].Err); err != nil {
+		return err
+	}
+	p.note(w, version{answers[0].Job, w.submission.Transition, asked, time.Now()})
+	life := []job.Event{{Kind: job.Place, Region: "r"}, {Kind: job.Claim}, {Kind: job.Started}, {Kind: job.Finished}}
+	for _, event := range life[:n%(len(life)+1)] {
+		asked := time.Now()
+		after, transition, err := w.versions[len(w.versions)-1].job.Apply(event, asked)
+		if err != nil {
+			return err
+		}
+		errs, err := p.store.Commit(ctx, nil, []store.Change{{Job: after, Transition: transition}})
+		if err = errors.Join(append(errs, err)...); err != nil {
+			return err
+		}
+		p.note(w, version{after, transition, asked, time.Now()})
+	}
+	return nil
+}
+
+func (p *plant) note(w *written, v version) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.versions = append(w.versions, v)
+	p.written[v.job.ID] = w
+}
+
+// writeFor writes with several writers for a while.
+func (p *plant) writeFor(d time.Duration) {
+	p.t.Helper()
+	ctx := p.t.Context()
+	end := time.Now().Add(d)
+	var all sync.WaitGroup
+	for writer := range 4 {
+		all.Go(func() {
+			for n := writer; time.Now().Before(end); n += 4 {
+				if err := p.write(ctx, n); err != nil {
+					p.t.Errorf("writing: %v", err)
+					return
+				}
+				<-time.After(time.Duration(rand.IntN(int(4 * time.Millisecond))))
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (p *plant) restore(o RestoreOptions) Restored {
+	p.t.Helper()
+	o.Vault, o.Depth, o.Clock = p.vault, sqlite.Recount, clock.RealClock{}
+	if o.Dir == "" {
+		o.Dir = filepath.Join(p.t.TempDir(), "restored")
+	}
+	restored, err := Restore(p.t.Context(), o)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return restored
+}
+
+// compare holds every record of a restored directory against what was
+// acknowledged: all from before the first moment is there, nothing that was
+// asked for after the second is, and what is there is as it was written.
+func (p *plant) compare(dir string, allBefore, noneAfter time.Time) {
+	p.t.Helper()
+	s, err := sqlite.Open(p.t.Context(), sqlite.Options{Path: filepath.Join(dir, DatabaseFile)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	there := 0
+	for id, w := range p.written {
+		least, most := 0, 0
+		for i, v := range w.versions {
+			if v.acked.Before(allBefore) {
+				least = i + 1
+			}
+			if !v.asked.After(noneAfter) {
+				most = i + 1
+			}
+		}
+		got, err := s.Job(p.t.Context(), id)
+		if errors.Is(err, store.ErrNotFound) {
+			if least > 0 {
+				p.t.Errorf("job %s was acknowledged at %s and is missing", id, w.versions[0].acked)
+			}
+			continue
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		there++
+		if n := int(got.Version); n < least || n > most || n > len(w.versions) {
+			p.t.Errorf("job %s has version %d, and should have one from %d to %d", id, n, least, most)
+			continue
+		}
+		p.compareJob(s, w, got)
+	}
+	if census, err := sqlite.Examine(p.t.Context(), filepath.Join(dir, DatabaseFile), sqlite.Count); err != nil || int(census.Jobs) != there {
+		p.t.Errorf("%d jobs are there, %d of which were ever acknowledged (%v)", census.Jobs, there, err)
+	}
+}
+
+// compareJob holds a record and all that hangs on it against what was written.
+func (p *plant) compareJob(s *sqlite.Store, w *written, got job.Job) {
+	p.t.Helper()
+	ctx, id := p.t.Context(), got.ID
+	if a, b := text(got), text(w.versions[got.Version-1].job); a != b {
+		p.t.Errorf("job %s is %s and was written as %s", id, a, b)
+	}
+	history, err := s.History(ctx, id)
+	if err != nil || len(history) != int(got.Version) {
+		p.t.Fatalf("job %s has %d transitions at version %d (%v)", id, len(history), got.Version, err)
+	}
+	for i, transition := range history {
+		if a, b := text(transition), text(w.versions[i].transition); a != b {
+			p.t.Errorf("transition %d of job %s is %s and was written as %s", i+1, id, a, b)
+		}
+	}
+	manifest, err := s.Manifest(ctx, id)
+	if err != nil || string(manifest) != string(w.submission.Manifest) {
+		p.t.Errorf("job %s has the manifest %s (%v)", id, manifest, err)
+	}
+	demand, err := s.Demand(ctx, got.Spec.Class)
+	if err != nil || text(demand) != text(w.submission.Demand) {
+		p.t.Errorf("job %s has the demand %+v (%v)", id, demand, err)
+	}
+	if w.submission.Key == nil {
+		return
+	}
+	// The key still makes no second job.
+	again := newSubmission(0)
+	again.Key = w.submission.Key
+	answers, err := s.Insert(ctx, []store.Submission{again})
+	if err != nil || answers[0].Err != nil || answers[0].Created || answers[0].Job.ID != id {
+		p.t.Errorf("the key of job %s gives %+v (%v)", id, answers, err)
+	}
+}
+
+func text(value any) string {
+	out, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
+// TestDrill restores a database that is being written to, to moments of its
+// past, and compares every record.
+func TestDrill(t *testing.T) {
+	p := newPlant(t, newVault(t))
+	p.replicate()
+	if err := p.store.CreateToken(t.Context(), store.Token{ID: "t", Name: "ci", Hash: "abc", Role: "admin"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.store.OpenSession(t.Context(), "r", "cluster", "session", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	p.writeFor(1200 * time.Millisecond)
+	begun := time.Now()
+	p.writeFor(4 * time.Second)
+	moments := []time.Time{begun, begun.Add(1300 * time.Millisecond), begun.Truncate(time.Second).Add(2 * time.Second), begun.Add(2900 * time.Millisecond)}
+	for _, at := range moments {
+		restored := p.restore(RestoreOptions{At: at})
+		if late := at.Sub(restored.At); late < 0 || late > time.Second {
+			t.Errorf("restored the state of %s, %s before what was asked for", restored.At, late)
+		}
+		p.compare(restored.Dir, at.Add(-time.Second), at)
+		if !slices.Equal(restored.Awaited, []string{"r"}) {
+			t.Errorf("regions that are awaited: %v", restored.Awaited)
+		}
+		if restored.Incarnation == restored.Source {
+			t.Error("the restored data have the incarnation of before")
+		}
+	}
+	// The disk is lost while all goes on: the vault as it is now has all that
+	// was acknowledged two seconds ago.
+	lost := time.Now()
+	p.compare(p.restore(RestoreOptions{}).Dir, lost.Add(-2*time.Second), lost)
+	t.Logf("%d jobs in %s", len(p.written), time.Since(begun))
+	if len(p.written) < 500 {
+		t.Error("that is no load")
+	}
+
+	// Stopped in order, nothing at all is lost.
+	p.stop()
+	restored := p.restore(RestoreOptions{})
+	same(t, p.path, filepath.Join(restored.Dir, DatabaseFile))
+	p.compare(restored.Dir, time.Now(), time.Now())
+}
+
+// same holds every row of every table of two databases against each other, but
+// for what a restore changes.
+func same(t *testing.T, before, after string) {
+	t.Helper()
+	tables := []string{
+		`SELECT * FROM jobs`, `SELECT * FROM submissions`, `SELECT * FROM events`, `SELECT * FROM keys`, `SELECT * FROM classes`,
+		`SELECT * FROM heads`, `SELECT * FROM counts`, `SELECT * FROM promises`, `SELECT * FROM throughput`, `SELECT * FROM tokens`,
+		`SELECT * FROM leases`, `SELECT * FROM snapshots`, `SELECT name, snapshot FROM regions`,
+		`SELECT * FROM meta WHERE name != 'incarnation'`, `SELECT * FROM sqlite_schema`,
+	}
+	for _, table := range tables {
+		table += ` ORDER BY 1, 2`
+		a, b := dump(t, before, table), dump(t, after, table)
+		if !slices.Equal(a, b) {
+			t.Errorf("%s: %d rows before, %d after, and they differ", table, len(a), len(b))
+		}
+	}
+}
+
+func dump(t *testing.T, path, query string) []string {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	rows, err := db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for rows.Next() {
+		row := make([]any, len(columns))
+		for i := range row {
+			row[i] = new(any)
+		}
+		if err := rows.Scan(row...); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, cell := range row {
+			text += fmt.Sprintf("%v|", *cell.(*any))
+		}
+		all = append(all, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

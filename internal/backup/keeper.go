@@ -1,0 +1,299 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// lookEvery is the time between two looks at whether a backup is due.
+const lookEvery = time.Minute
+
+// retryBackup is the pause after a scheduled backup that failed.
+const retryBackup = 15 * time.Minute
+
+// Source is the running database.
+type Source interface {
+	// CopyTo writes a whole copy to a file that does not exist yet.
+	CopyTo(ctx context.Context, path string) error
+	Incarnation(ctx context.Context) (string, error)
+}
+
+// KeeperOptions is what a Keeper is made of.
+type KeeperOptions struct {
+	Source Source
+	Vault  *Vault
+	// Scratch is a directory of the keeper's own, with room for a copy of the
+	// database.
+	Scratch string
+	Rules   []Rule
+	// Replication tells how far the copying of changes has come; nil is none.
+	Replication *Replication
+	Clock       clock.WithTicker
+	Log         *slog.Logger
+}
+
+// Keeper makes backups and removes old ones. One at a time: making or
+// verifying one takes a whole core and the disk. A round of its loop:
+//
+//  1. make the scheduled backups that are missing;
+//  2. remove those whose time is over.
+type Keeper struct {
+	KeeperOptions
+
+	// busy holds one token while nothing is under way; background ends with
+	// Run and so does all that is under way.
+	busy       chan struct{}
+	mu         sync.Mutex
+	current    *Activity
+	last       map[Kind]time.Time
+	failed     map[Kind]int64
+	ended      []Activity
+	background context.Context
+	cancel     context.CancelFunc
+	working    sync.WaitGroup
+	retryAt    time.Time
+}
+
+// Activity is a backup that is being made or verified, or was lately.
+type Activity struct {
+	ID   string
+	Kind Kind
+	// Verifying tells verifying from making.
+	Verifying bool
+	BegunAt   time.Time
+	// EndedAt is zero while it goes on.
+	EndedAt time.Time
+	Err     error
+}
+
+// keptActivities is how many that have ended are remembered.
+const keptActivities = 20
+
+// NewKeeper returns a Keeper that can be asked at once; its schedule starts
+// with Run.
+func NewKeeper(o KeeperOptions) (*Keeper, error) {
+	// What a crash has left of copies.
+	if err := errors.Join(os.RemoveAll(o.Scratch), os.MkdirAll(o.Scratch, 0o700)); err != nil {
+		return nil, fmt.Errorf("making room for backups: %w", err)
+	}
+	k := &Keeper{KeeperOptions: o, busy: make(chan struct{}, 1), last: map[Kind]time.Time{}, failed: map[Kind]int64{}}
+	k.busy <- struct{}{}
+	k.background, k.cancel = context.WithCancel(context.Background())
+	return k, nil
+}
+
+// Run keeps the schedule until ctx ends, and ends what is under way.
+func (k *Keeper) Run(ctx context.Context) error {
+	ticker := k.Clock.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		if err := k.runOnce(ctx); err != nil && ctx.Err() == nil {
+			k.Log.Error("keeping backups", "vault", k.Vault, "error", err)
+		}
+		select {
+		case <-ticker.C():
+		case <-ctx.Done():
+			return k.Close()
+		}
+	}
+}
+
+// Close ends what is under way.
+func (k *Keeper) Close() error {
+	k.cancel()
+	k.working.Wait()
+	return os.RemoveAll(k.Scratch)
+}
+
+func (k *Keeper) runOnce(ctx context.Context) error {
+	if len(k.Rules) == 0 {
+		return nil
+	}
+	all, err := k.Vault.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	k.remember(all)
+	now := k.Clock.Now()
+	var failed []error
+	if late := missing(k.Rules, all, now); len(late) > 0 && !now.Before(k.retryAt) {
+		for _, rule := range late {
+			_, err := k.Create(ctx, rule.Kind, rule.Keep)
+			if errors.Is(err, ErrBusy) {
+				// It is made in the next round.
+				break
+			}
+			if err != nil {
+				k.retryAt = now.Add(retryBackup)
+			}
+			failed = append(failed, err)
+		}
+	}
+	for _, b := range expired(all, now) {
+		err := k.Vault.remove(ctx, b.ID)
+		if err == nil {
+			k.Log.Info("backup removed: its time is over", "backup", b.ID)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// remember notes when the last backup of each kind was made.
+func (k *Keeper) remember(all []Backup) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, b := range all {
+		if b.CreatedAt.After(k.last[b.Kind]) {
+			k.last[b.Kind] = b.CreatedAt
+		}
+	}
+}
+
+// Create makes a backup and waits for it. Keep 0 is for ever.
+func (k *Keeper) Create(ctx context.Context, kind Kind, keep time.Duration) (Backup, error) {
+	activity, done, err := k.take(Activity{ID: newID(kind, k.Clock.Now()), Kind: kind})
+	if err != nil {
+		return Backup{}, err
+	}
+	b, err := k.make(ctx, activity, keep)
+	done(err)
+	return b, err
+}
+
+// StartCreate begins a backup and returns while it is being made; Activity
+// tells what becomes of it.
+func (k *Keeper) StartCreate(kind Kind, keep time.Duration) (Activity, error) {
+	activity, done, err := k.take(Activity{ID: newID(kind, k.Clock.Now()), Kind: kind})
+	if err != nil {
+		return Activity{}, err
+	}
+	k.working.Go(func() {
+		_, err := k.make(k.background, activity, keep)
+		done(err)
+	})
+	return activity, nil
+}
+
+// StartVerify begins to restore a backup into a directory that is thrown
+// away, and returns meanwhile.
+func (k *Keeper) StartVerify(ctx context.Context, id string) (Activity, error) {
+	b, err := k.Vault.Backup(ctx, id)
+	if err != nil {
+		return Activity{}, err
+	}
+	activity, done, err := k.take(Activity{ID: id, Kind: b.Kind, Verifying: true})
+	if err != nil {
+		return Activity{}, err
+	}
+	k.working.Go(func() {
+		_, err := Verify(k.background, k.Vault, b, k.Scratch, k.Clock)
+		done(err)
+	})
+	return activity, nil
+}
+
+// take begins an activity, or returns ErrBusy. done ends it.
+func (k *Keeper) take(a Activity) (begun Activity, done func(error), err error) {
+	select {
+	case <-k.busy:
+	default:
+		return Activity{}, nil, ErrBusy
+	}
+	a.BegunAt = k.Clock.Now().UTC()
+	k.mu.Lock()
+	k.current = &a
+	k.mu.Unlock()
+	return a, func(err error) { k.end(a, err) }, nil
+}
+
+func (k *Keeper) end(a Activity, err error) {
+	a.EndedAt, a.Err = k.Clock.Now().UTC(), err
+	what := "backup made"
+	if a.Verifying {
+		what = "backup verified"
+	}
+	took := a.EndedAt.Sub(a.BegunAt)
+	if err != nil {
+		k.Log.Error(what+" in vain", "backup", a.ID, "kind", a.Kind, "took", took, "error", err) //nolint:sloglint // one of two
+	} else {
+		k.Log.Info(what, "backup", a.ID, "kind", a.Kind, "took", took) //nolint:sloglint // one of two
+	}
+	k.mu.Lock()
+	k.current = nil
+	if k.ended = append(k.ended, a); len(k.ended) > keptActivities {
+		k.ended = k.ended[1:]
+	}
+	if err != nil {
+		k.failed[a.Kind]++
+	} else if !a.Verifying {
+		k.last[a.Kind] = a.BegunAt
+	}
+	k.mu.Unlock()
+	k.busy <- struct{}{}
+}
+
+// Activities lists what is under way and what lately was, the newest last.
+func (k *Keeper) Activities() []Activity {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := slices.Clone(k.ended)
+	if k.current != nil {
+		all = append(all, *k.current)
+	}
+	return all
+}
+
+// Tally is what a Keeper has counted, by kind.
+type Tally struct {
+	// Last is when the newest backup was made; kinds without one are missing.
+	Last map[Kind]time.Time
+	// Failed counts what was tried in vain since the start.
+	Failed map[Kind]int64
+}
+
+// Tally counts what the Keeper has done.
+func (k *Keeper) Tally() Tally {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := Tally{map[Kind]time.Time{}, map[Kind]int64{}}
+	for _, kind := range []Kind{Daily, Weekly, Manual} {
+		t.Failed[kind] = k.failed[kind]
+		if at, ok := k.last[kind]; ok {
+			t.Last[kind] = at
+		}
+	}
+	return t
+}
+
+// make copies the database to the scratch directory and from there to the
+// vault.
+func (k *Keeper) make(ctx context.Context, a Activity, keep time.Duration) (Backup, error) {
+	b := Backup{ID: a.ID, Kind: a.Kind, CreatedAt: a.BegunAt}
+	if keep > 0 {
+		b.ExpiresAt = b.CreatedAt.Add(keep)
+	}
+	var err error
+	if b.Incarnation, err = k.Source.Incarnation(ctx); err != nil {
+		return b, err
+	}
+	dir, err := os.MkdirTemp(k.Scratch, "make-")
+	if err != nil {
+		return b, fmt.Errorf("making room for a backup: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "gco.db")
+	if err := k.Source.CopyTo(ctx, file); err != nil {
+		return b, err
+	}
+	return k.Vault.add(ctx, b, file)
+}
