@@ -58,7 +58,12 @@ func newAlarms(stack awscdk.Stack, conf config.Config) *alarms {
 		Description: jsii.String("SNS topic that the alarms notify"),
 		ExportName:  jsii.String(*stack.StackName() + "-alarm-topic-arn"),
 	})
-	return &alarms{stack: stack, project: conf.Project, action: awscloudwatchactions.NewSnsAction(topic)}
+	return newAlarmsAt(stack, conf.Project, topic)
+}
+
+// newAlarmsAt is for alarms that ring at a topic of another stack.
+func newAlarmsAt(stack awscdk.Stack, project string, topic awssns.ITopic) *alarms {
+	return &alarms{stack: stack, project: project, action: awscloudwatchactions.NewSnsAction(topic)}
 }
 
 // allowAlarms lets the alarms of this account do something to the topic or key.

@@ -10,6 +10,9 @@ import (
 	"github.com/gco-project/gco/internal/config"
 )
 
+// dailyBackupDays is how long a daily backup is kept.
+const dailyBackupDays = 35
+
 // addBackupPlan backs the four tables up daily and weekly. Point-in-time
 // recovery of the tables themselves is a property of theirs and independent of
 // this plan; see docs/decisions/infra-backup.md.
@@ -24,13 +27,9 @@ func (s *GlobalStack) addBackupPlan() {
 		},
 	})
 
-	var resources []awsbackup.BackupResource
-	for _, t := range s.tables {
-		resources = append(resources, awsbackup.BackupResource_FromDynamoDbTable(t.construct))
-	}
-	options := &awsbackup.BackupSelectionOptions{Resources: &resources}
+	options := &awsbackup.BackupSelectionOptions{Resources: backupResources(s.tables)}
 	if s.aws.Backup.Role == config.BackupRoleScoped {
-		s.addBackupRole()
+		s.backupRole, s.backupPolicy = s.addBackupRole(s.tables, s.vault.BackupVaultArn())
 		options.Role = s.backupRole
 		options.DisableDefaultBackupPolicy = jsii.Bool(true)
 	}
@@ -40,12 +39,20 @@ func (s *GlobalStack) addBackupPlan() {
 	s.output("BackupVaultArn", s.vault.BackupVaultArn(), "AWS Backup vault ARN for DynamoDB backups", "backup-vault-arn")
 }
 
+func backupResources(tables []table) *[]awsbackup.BackupResource {
+	var resources []awsbackup.BackupResource
+	for _, t := range tables {
+		resources = append(resources, awsbackup.BackupResource_FromDynamoDbTable(t.construct))
+	}
+	return &resources
+}
+
 func (s *GlobalStack) dailyRule() *awsbackup.BackupPlanRuleProps {
 	rule := &awsbackup.BackupPlanRuleProps{
 		RuleName:           jsii.String("DailyBackup"),
 		BackupVault:        s.vault,
 		ScheduleExpression: awsevents.Schedule_Cron(&awsevents.CronOptions{Hour: jsii.String("3"), Minute: jsii.String("0")}),
-		DeleteAfter:        awscdk.Duration_Days(jsii.Number(35)),
+		DeleteAfter:        awscdk.Duration_Days(jsii.Number(dailyBackupDays)),
 		// AWS Backup knows no continuous backup of DynamoDB and falls back to a
 		// snapshot. It is part of the plan's description, so it stays.
 		EnableContinuousBackup: jsii.Bool(true),
@@ -64,11 +71,11 @@ func (s *GlobalStack) weeklyRule() *awsbackup.BackupPlanRuleProps {
 	}
 }
 
-// addBackupRole defines a role with which AWS Backup can copy the four tables
-// into the one vault, and do nothing else. It can't restore: that takes a role
-// that can create tables, which is made when it is needed.
-func (s *GlobalStack) addBackupRole() {
-	s.backupRole = awsiam.NewRole(s.Stack, jsii.String("BackupRole"), &awsiam.RoleProps{
+// addBackupRole defines a role with which AWS Backup can copy tables into one
+// vault, and do nothing else. It can't restore: that takes a role that can
+// create tables, which is made when it is needed.
+func (s *stack) addBackupRole(tables []table, vaultARN *string) (awsiam.Role, awsiam.ManagedPolicy) {
+	role := awsiam.NewRole(s.Stack, jsii.String("BackupRole"), &awsiam.RoleProps{
 		Description: jsii.String("AWS Backup copies the GCO tables into their vault"),
 		AssumedBy: awsiam.NewServicePrincipal(jsii.String("backup.amazonaws.com"), &awsiam.ServicePrincipalOpts{
 			Conditions: &map[string]any{
@@ -77,21 +84,22 @@ func (s *GlobalStack) addBackupRole() {
 		}),
 	})
 	var tableARNs, backupARNs []*string
-	for _, t := range s.tables {
+	for _, t := range tables {
 		tableARNs = append(tableARNs, t.construct.TableArn())
 		backupARNs = append(backupARNs, jsii.String(*t.construct.TableArn()+"/backup/*"))
 	}
-	s.backupPolicy = awsiam.NewManagedPolicy(s.Stack, jsii.String("BackupPolicy"), &awsiam.ManagedPolicyProps{
+	policy := awsiam.NewManagedPolicy(s.Stack, jsii.String("BackupPolicy"), &awsiam.ManagedPolicyProps{
 		Description: jsii.String("Back up the GCO tables"),
-		Roles:       &[]awsiam.IRole{s.backupRole},
+		Roles:       &[]awsiam.IRole{role},
 		Statements: &[]awsiam.PolicyStatement{
 			allow(tableARNs, "dynamodb:CreateBackup", "dynamodb:DescribeTable", "dynamodb:ListTagsOfResource", "dynamodb:StartAwsBackupJob"),
 			// For accounts that have not opted in to AWS Backup's own format:
 			// there a backup is a resource of DynamoDB below its table.
 			allow(backupARNs, "dynamodb:DescribeBackup", "dynamodb:DeleteBackup"),
-			allow([]*string{s.vault.BackupVaultArn()}, "backup:DescribeBackupVault", "backup:CopyIntoBackupVault"),
+			allow([]*string{vaultARN}, "backup:DescribeBackupVault", "backup:CopyIntoBackupVault"),
 		},
 	})
+	return role, policy
 }
 
 func allow(resources []*string, actions ...string) awsiam.PolicyStatement {

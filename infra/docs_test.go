@@ -114,7 +114,7 @@ func TestDocumentedParametersFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := scenario(t, "production with replicas")
-	parameters := readTemplate(t, a, a.Stacks[1]).Parameters
+	parameters := readTemplate(t, a, "gco-accelerator-alarms").Parameters
 	given := regexp.MustCompile(`--parameters (\w+)=(\S+)`).FindAllStringSubmatch(string(text), -1)
 	for _, match := range given {
 		parameter, _ := parameters[match[1]].(map[string]any)

@@ -4,16 +4,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsbackup"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsglobalaccelerator"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsssm"
 	"github.com/aws/constructs-go/constructs/v10"
-	"github.com/aws/jsii-runtime-go"
 
 	"github.com/gco-project/gco/internal/config"
 )
@@ -22,10 +18,7 @@ import (
 // backups, and the accelerator with an endpoint group for each Region. It needs
 // nothing from any region and is deployed first.
 type GlobalStack struct {
-	awscdk.Stack
-
-	project string
-	aws     config.AWS
+	stack
 
 	tables       []table
 	modelKey     awskms.Key
@@ -45,27 +38,15 @@ type GlobalStack struct {
 	loadBalancers map[string][]config.LoadBalancer
 }
 
-// table is one of the four tables with its name, which the outputs and the
-// alarms derive theirs from.
-type table struct {
-	spec      tableSpec
-	construct awsdynamodb.ITable
-}
-
 // NewGlobalStack defines the stack under scope. conf has passed
 // [config.Config.Validate]; anything else may panic inside CDK.
 func NewGlobalStack(scope constructs.Construct, id string, conf config.Config) *GlobalStack {
 	s := &GlobalStack{
-		Stack: awscdk.NewStack(scope, &id, &awscdk.StackProps{
-			Env:                   &awscdk.Environment{Region: optional(conf.AWS.Region)},
-			TerminationProtection: jsii.Bool(conf.AWS.Removal == config.RemovalRetain),
-		}),
-		project:        conf.Project,
-		aws:            conf.AWS,
+		stack:          newStack(scope, id, conf),
 		endpointGroups: map[string]awsglobalaccelerator.EndpointGroup{},
 		loadBalancers:  map[string][]config.LoadBalancer{},
 	}
-	s.addTables()
+	s.tables = s.addTables(tableSpecs)
 	s.addModelBucket()
 	s.addBackupPlan()
 	s.addAccelerator()
@@ -108,32 +89,6 @@ func (s *GlobalStack) endpointGroup(region string) (awsglobalaccelerator.Endpoin
 		return group, nil
 	}
 	return nil, fmt.Errorf("no endpoint group found for region: %s", region)
-}
-
-// output adds an output that other stacks import as {project}-{export}.
-func (s *GlobalStack) output(id string, value *string, description, export string) {
-	awscdk.NewCfnOutput(s.Stack, &id, &awscdk.CfnOutputProps{
-		Value:       value,
-		Description: &description,
-		ExportName:  jsii.String(s.project + "-" + export),
-	})
-}
-
-// parameter adds a plain SSM parameter under /{project}/{name}, which programs
-// in other Regions can read as well.
-func (s *GlobalStack) parameter(id, name string, value *string, description string) {
-	awsssm.NewStringParameter(s.Stack, &id, &awsssm.StringParameterProps{
-		ParameterName: jsii.String("/" + s.project + "/" + name),
-		StringValue:   value,
-		Description:   &description,
-	})
-}
-
-func (s *GlobalStack) removalPolicy() awscdk.RemovalPolicy {
-	if s.aws.Removal == config.RemovalRetain {
-		return awscdk.RemovalPolicy_RETAIN
-	}
-	return awscdk.RemovalPolicy_DESTROY
 }
 
 // constructRegion is a Region as construct ids carry it: us-east-1 becomes

@@ -1,5 +1,6 @@
 // Package infra defines what GCO builds in an AWS account, as an AWS CDK app:
-// the global stack that all regions share, and the alarms on it.
+// the global stack that all regions share, the state stack of what gco server
+// keeps beside it, and the alarms on both.
 //
 // It reads the same gco.yaml as the product, through internal/config, and lays
 // the CDK context over it. It is a module of its own, because a program that
@@ -55,7 +56,9 @@ type Assembly struct {
 	// template in Dir, under its name and ".template.json".
 	Stacks []string
 	Global *GlobalStack
-	Nag    NagReport
+	// State is nil where the configuration does without it.
+	State *StateStack
+	Nag   NagReport
 }
 
 // Template is the path of a stack's template.
@@ -74,9 +77,14 @@ func Synth(options Options) (Assembly, error) {
 	}
 	assembly := Assembly{Config: conf}
 
-	name := conf.Project + "-global"
+	name := globalStackName(conf.Project)
 	assembly.Global = NewGlobalStack(app, name, conf)
 	assembly.Stacks = append(assembly.Stacks, name)
+	if conf.AWS.State.Enabled {
+		assembly.State = NewStateStack(app, stateStackName(conf.Project), conf)
+		assembly.State.AddDependency(assembly.Global.Stack, jsii.String("its backup plan and its topic come from there"))
+		assembly.Stacks = append(assembly.Stacks, *assembly.State.StackName())
+	}
 	if conf.AWS.Alarms.Enabled && conf.AWS.Region != acceleratorMetricsRegion {
 		stack := newAcceleratorAlarms(app, conf)
 		stack.AddDependency(assembly.Global.Stack, jsii.String("its parameters come from there"))

@@ -210,6 +210,8 @@ func intrinsic(node map[string]any) (string, bool) {
 			return fmt.Sprintf("select(%v, %v)", list[0], readable(list[1])), true
 		case "Fn::Split":
 			return fmt.Sprintf("split(%v, %v)", list[0], readable(list[1])), true
+		case "Fn::ImportValue":
+			return fmt.Sprintf("import(%v)", readable(argument)), true
 		case "Fn::Sub":
 			return fmt.Sprint(argument), true
 		}

@@ -38,7 +38,7 @@ func (s *GlobalStack) addModelBucket() {
 }
 
 // bucketProps are the properties that both buckets share, completed by set.
-func (s *GlobalStack) bucketProps(set func(*awss3.BucketProps)) *awss3.BucketProps {
+func (s *stack) bucketProps(set func(*awss3.BucketProps)) *awss3.BucketProps {
 	props := &awss3.BucketProps{
 		BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
 		EnforceSSL:        jsii.Bool(true),
@@ -50,7 +50,7 @@ func (s *GlobalStack) bucketProps(set func(*awss3.BucketProps)) *awss3.BucketPro
 	return props
 }
 
-func (s *GlobalStack) accessLogsRule() *awss3.LifecycleRule {
+func (s *stack) accessLogsRule() *awss3.LifecycleRule {
 	retention := awscdk.Duration_Days(jsii.Number(s.aws.Buckets.AccessLogRetentionDays))
 	rule := &awss3.LifecycleRule{
 		Id:         jsii.String("ExpireAccessLogs"),

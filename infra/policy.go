@@ -51,14 +51,10 @@ func Policy(conf config.Config) ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// permissions lists the policy's statements. Where a resource's name is made by
-// CloudFormation it starts with the stack's, cut short if that is long.
+// permissions lists the policy's statements.
 func permissions(conf config.Config) []permission {
 	project := conf.Project
-	generated := project + "-global"
-	if len(generated) > 20 {
-		generated = generated[:20]
-	}
+	generated := generatedPrefixes(conf)
 	everything := []string{"*"}
 	all := []permission{
 		{
@@ -87,7 +83,7 @@ func permissions(conf config.Config) []permission {
 		{
 			sid:       "Buckets",
 			types:     []string{"AWS::S3::Bucket", "AWS::S3::BucketPolicy"},
-			resources: []string{"arn:aws:s3:::" + strings.ToLower(generated) + "*"},
+			resources: named("arn:aws:s3:::", strings.ToLower, generated),
 			actions: prefixed("s3",
 				"CreateBucket DeleteBucket ListBucket GetBucket* GetAccelerateConfiguration GetAnalyticsConfiguration",
 				"GetEncryptionConfiguration GetIntelligentTieringConfiguration GetInventoryConfiguration",
@@ -122,8 +118,35 @@ func permissions(conf config.Config) []permission {
 	return append(all, settingPermissions(conf, generated)...)
 }
 
+// generatedPrefixes start the names that CloudFormation makes up: those of the
+// stacks, cut short if they are long.
+func generatedPrefixes(conf config.Config) []string {
+	const longest = 20
+	names := []string{globalStackName(conf.Project)}
+	if conf.AWS.State.Enabled {
+		names = append(names, stateStackName(conf.Project))
+	}
+	for i, name := range names {
+		names[i] = name[:min(len(name), longest)]
+	}
+	return slices.Compact(names)
+}
+
+// named are the ARNs of everything of a kind whose name starts with one of the
+// prefixes, changed where that kind's names are.
+func named(kind string, change func(string) string, prefixes []string) []string {
+	var resources []string
+	for _, prefix := range prefixes {
+		if change != nil {
+			prefix = change(prefix)
+		}
+		resources = append(resources, kind+prefix+"*")
+	}
+	return resources
+}
+
 // settingPermissions are the statements that only some settings need.
-func settingPermissions(conf config.Config, generated string) []permission {
+func settingPermissions(conf config.Config, generated []string) []permission {
 	var all []permission
 	if conf.AWS.Tables.Global {
 		all = append(all, permission{
@@ -141,11 +164,11 @@ func settingPermissions(conf config.Config, generated string) []permission {
 			actions:   []string{"application-autoscaling:Describe*", "cloudwatch:PutMetricData"},
 		})
 	}
-	if conf.AWS.Backup.Role == config.BackupRoleScoped {
+	if conf.AWS.Backup.Role == config.BackupRoleScoped || conf.AWS.State.Enabled {
 		all = append(all, permission{
-			sid:       "BackupPolicy",
+			sid:       "Policies",
 			types:     []string{"AWS::IAM::ManagedPolicy"},
-			resources: []string{"arn:aws:iam::*:policy/" + generated + "*"},
+			resources: named("arn:aws:iam::*:policy/", nil, generated),
 			actions: prefixed("iam",
 				"CreatePolicy GetPolicy DeletePolicy ListEntitiesForPolicy",
 				"CreatePolicyVersion GetPolicyVersion ListPolicyVersions DeletePolicyVersion"),
@@ -170,7 +193,7 @@ func settingPermissions(conf config.Config, generated string) []permission {
 		all = append(all, permission{
 			sid:       "EmptyBuckets",
 			types:     []string{"AWS::Lambda::Function", "Custom::S3AutoDeleteObjects"},
-			resources: []string{"arn:aws:lambda:*:*:function:" + generated + "*", "arn:aws:s3:::cdk-hnb659fds-assets-*"},
+			resources: append(named("arn:aws:lambda:*:*:function:", nil, generated), "arn:aws:s3:::cdk-hnb659fds-assets-*"),
 			actions: append(prefixed("lambda",
 				"CreateFunction DeleteFunction GetFunction GetFunctionConfiguration GetRuntimeManagementConfig GetFunctionCodeSigningConfig",
 				"UpdateFunctionCode UpdateFunctionConfiguration InvokeFunction ListTags TagResource UntagResource"),
@@ -182,7 +205,7 @@ func settingPermissions(conf config.Config, generated string) []permission {
 
 // rolePermissions let CloudFormation make the stack's roles, give them the
 // stack's policies and pass them to the services that act as them.
-func rolePermissions(conf config.Config, generated string) []permission {
+func rolePermissions(conf config.Config, generated []string) []permission {
 	passedTo := []string{"backup.amazonaws.com"}
 	if conf.AWS.Buckets.EmptyOnDelete {
 		passedTo = append(passedTo, "lambda.amazonaws.com")
@@ -191,7 +214,7 @@ func rolePermissions(conf config.Config, generated string) []permission {
 		{
 			sid:       "Roles",
 			types:     []string{"AWS::IAM::Role"},
-			resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
+			resources: named("arn:aws:iam::*:role/", nil, generated),
 			actions: prefixed("iam",
 				"CreateRole DeleteRole GetRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy PassRole",
 				"ListAttachedRolePolicies ListRolePolicies GetRolePolicy TagRole UntagRole"),
@@ -201,7 +224,7 @@ func rolePermissions(conf config.Config, generated string) []permission {
 		{
 			sid:       "AttachPolicies",
 			types:     []string{"AWS::IAM::Role"},
-			resources: []string{"arn:aws:iam::*:role/" + generated + "*"},
+			resources: named("arn:aws:iam::*:role/", nil, generated),
 			actions:   prefixed("iam", "AttachRolePolicy DetachRolePolicy"),
 			condition: map[string]map[string][]string{"ArnLike": {"iam:PolicyARN": attachable(conf, generated)}},
 		},
@@ -218,8 +241,8 @@ func rolePermissions(conf config.Config, generated string) []permission {
 }
 
 // attachable are the policies that a role of the stack may be given.
-func attachable(conf config.Config, generated string) []string {
-	policies := []string{"arn:aws:iam::*:policy/" + generated + "*"}
+func attachable(conf config.Config, generated []string) []string {
+	policies := named("arn:aws:iam::*:policy/", nil, generated)
 	if conf.AWS.Backup.Role == config.BackupRoleManaged {
 		policies = append(policies, "arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup")
 	}

@@ -352,7 +352,7 @@ func TestReplicas(t *testing.T) {
 // stack of their own.
 func TestAcceleratorAlarmsFollowTheirMetrics(t *testing.T) {
 	a := scenario(t, "production with replicas")
-	if !slices.Equal(a.Stacks, []string{"gco-global", "gco-accelerator-alarms"}) {
+	if !slices.Equal(a.Stacks, []string{"gco-global", "gco-state", "gco-accelerator-alarms"}) {
 		t.Fatalf("stacks %v", a.Stacks)
 	}
 	if _, there := readTemplate(t, a, "gco-global").Resources["EndpointGroupUseast1HealthAlarm"]; there {

@@ -2,6 +2,7 @@ package infra
 
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
@@ -59,27 +60,35 @@ func (s *GlobalStack) suppressFindings() {
 
 	switch s.aws.Backup.Role {
 	case config.BackupRoleManaged:
-		role := s.plan.Node().FindChild(jsii.String("DynamoDBTablesSelection")).Node().FindChild(jsii.String("Role"))
-		suppress(role, []suppression{{
-			rule:      "AwsSolutions-IAM4",
-			reason:    "AWS's own policy for backups, asked for by aws.backup.role: managed. The default, scoped, does without it.",
-			appliesTo: []string{"Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup"},
-		}})
+		suppressManagedRole(s.plan.Node().FindChild(jsii.String("DynamoDBTablesSelection")))
 	case config.BackupRoleScoped:
-		var findings []string
-		for _, t := range s.tables {
-			findings = append(findings, "Resource::<"+s.logicalID(t.construct)+".Arn>/backup/*")
-		}
-		suppress(s.backupPolicy, []suppression{{
-			rule:      "AwsSolutions-IAM5",
-			reason:    "DynamoDB gives a backup its name when it makes it, so the ARN below the table can't be known before.",
-			appliesTo: findings,
-		}})
+		s.suppressBackupPolicy(s.backupPolicy, s.tables)
 	}
 }
 
+// suppressManagedRole is for the role that CDK makes for a selection.
+func suppressManagedRole(selection constructs.IConstruct) {
+	suppress(selection.Node().FindChild(jsii.String("Role")), []suppression{{
+		rule:      "AwsSolutions-IAM4",
+		reason:    "AWS's own policy for backups, asked for by aws.backup.role: managed. The default, scoped, does without it.",
+		appliesTo: []string{"Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup"},
+	}})
+}
+
+func (s *stack) suppressBackupPolicy(policy awsiam.ManagedPolicy, tables []table) {
+	var findings []string
+	for _, t := range tables {
+		findings = append(findings, "Resource::<"+s.logicalID(t.construct)+".Arn>/backup/*")
+	}
+	suppress(policy, []suppression{{
+		rule:      "AwsSolutions-IAM5",
+		reason:    "DynamoDB gives a backup its name when it makes it, so the ARN below the table can't be known before.",
+		appliesTo: findings,
+	}})
+}
+
 // logicalID is the name that a construct's resource has in the template.
-func (s *GlobalStack) logicalID(construct constructs.IConstruct) string {
+func (s *stack) logicalID(construct constructs.IConstruct) string {
 	element, ok := construct.Node().DefaultChild().(awscdk.CfnElement)
 	if !ok {
 		panic("infra: " + *construct.Node().Path() + " is no single resource")

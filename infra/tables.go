@@ -11,6 +11,7 @@ type tableSpec struct {
 	id           string // construct id
 	name         string // table name is {project}-{name}
 	partitionKey string
+	sortKey      string // empty for none
 	ttl          string // attribute with the expiry in Unix seconds, or empty
 	indexes      []indexSpec
 	outputs      string // start of the outputs' construct ids
@@ -49,28 +50,38 @@ var tableSpecs = []tableSpec{
 	},
 }
 
-func (s *GlobalStack) addTables() {
-	for _, spec := range tableSpecs {
+// table is a table with what its outputs and its alarms are called after.
+type table struct {
+	spec      tableSpec
+	construct awsdynamodb.ITable
+}
+
+// addTables defines tables with their outputs and parameters.
+func (s *stack) addTables(specs []tableSpec) []table {
+	var tables []table
+	for _, spec := range specs {
 		t := table{spec: spec}
 		if s.aws.Tables.Global {
 			t.construct = s.newGlobalTable(spec)
 		} else {
 			t.construct = s.newTable(spec)
 		}
-		s.tables = append(s.tables, t)
+		tables = append(tables, t)
 
 		name, arn := t.construct.TableName(), t.construct.TableArn()
 		s.output(spec.outputs+"TableName", name, "DynamoDB table name for "+spec.about, spec.export+"-table-name")
 		s.output(spec.outputs+"TableArn", arn, "DynamoDB table ARN for "+spec.about, spec.export+"-table-arn")
 		s.parameter(spec.outputs+"TableNameParam", spec.export+"-table-name", name, "DynamoDB table name for "+spec.about)
 	}
+	return tables
 }
 
 // newTable defines a table of one Region.
-func (s *GlobalStack) newTable(spec tableSpec) awsdynamodb.ITable {
+func (s *stack) newTable(spec tableSpec) awsdynamodb.ITable {
 	props := &awsdynamodb.TableProps{
 		TableName:     s.tableName(spec),
 		PartitionKey:  text(spec.partitionKey),
+		SortKey:       text(spec.sortKey),
 		BillingMode:   awsdynamodb.BillingMode_PAY_PER_REQUEST,
 		RemovalPolicy: s.removalPolicy(),
 		PointInTimeRecoverySpecification: &awsdynamodb.PointInTimeRecoverySpecification{
@@ -97,7 +108,7 @@ func (s *GlobalStack) newTable(spec tableSpec) awsdynamodb.ITable {
 // newGlobalTable defines the same table as a global one, which takes replicas
 // by CloudFormation's own means; with the other kind CDK would add a Lambda
 // function to make them.
-func (s *GlobalStack) newGlobalTable(spec tableSpec) awsdynamodb.ITable {
+func (s *stack) newGlobalTable(spec tableSpec) awsdynamodb.ITable {
 	var indexes []*awsdynamodb.GlobalSecondaryIndexPropsV2
 	for _, index := range spec.indexes {
 		indexes = append(indexes, &awsdynamodb.GlobalSecondaryIndexPropsV2{
@@ -114,6 +125,7 @@ func (s *GlobalStack) newGlobalTable(spec tableSpec) awsdynamodb.ITable {
 	return awsdynamodb.NewTableV2(s.Stack, &spec.id, &awsdynamodb.TablePropsV2{
 		TableName:              s.tableName(spec),
 		PartitionKey:           text(spec.partitionKey),
+		SortKey:                text(spec.sortKey),
 		Billing:                awsdynamodb.Billing_OnDemand(nil),
 		RemovalPolicy:          s.removalPolicy(),
 		DeletionProtection:     jsii.Bool(s.aws.Tables.DeletionProtection),
@@ -127,7 +139,7 @@ func (s *GlobalStack) newGlobalTable(spec tableSpec) awsdynamodb.ITable {
 	})
 }
 
-func (s *GlobalStack) tableName(spec tableSpec) *string {
+func (s *stack) tableName(spec tableSpec) *string {
 	return jsii.String(s.project + "-" + spec.name)
 }
 

@@ -44,6 +44,7 @@ type AWS struct {
 	Tables        Tables            `json:"tables" doc:"The four DynamoDB tables."`
 	Buckets       Buckets           `json:"buckets" doc:"The model bucket and the bucket of its access logs."`
 	Backup        Backup            `json:"backup" doc:"Scheduled backups of the tables."`
+	State         State             `json:"state" doc:"The second stack, {project}-state: what gco server keeps beside the four tables."`
 	Alarms        Alarms            `json:"alarms" doc:"CloudWatch alarms and the topic they notify."`
 	Removal       Removal           `json:"removal" doc:"What happens to tables, buckets, keys and the vault when the stack is deleted." enum:"retain,destroy"`
 	Tags          map[string]string `json:"tags" doc:"Tags on every resource that takes them."`
@@ -104,6 +105,11 @@ type Backup struct {
 	Role BackupRole `json:"role" doc:"Whom AWS Backup acts as: scoped may back up the four tables only, managed has AWS's account-wide policy." enum:"scoped,managed"`
 }
 
+// State is the stack of what the four tables have no place for.
+type State struct {
+	Enabled bool `json:"enabled" doc:"Build the stack: two tables, a bucket for archived logs and large manifests, and a policy for gco server, which needs them."`
+}
+
 // Alarms are the CloudWatch alarms on the global layer.
 type Alarms struct {
 	Enabled bool     `json:"enabled" doc:"Create the alarms and their topic."`
@@ -123,6 +129,7 @@ func defaultAWS(profile Profile) AWS {
 		Tables:  Tables{DeletionProtection: !seed, Global: !seed},
 		Buckets: Buckets{AccessLogRetentionDays: 90, EmptyOnDelete: seed},
 		Backup:  Backup{Role: BackupRoleScoped},
+		State:   State{Enabled: !seed},
 		Alarms:  Alarms{Enabled: !seed},
 		Removal: RemovalRetain,
 	}
