@@ -42,20 +42,18 @@ var ErrSlow = errors.New("the event stream was cut off: it was read too slowly")
 // Events is an open stream of events. It goes on by itself where a
 // connection broke, so each event is seen once and none is left out.
 type Events struct {
-	client   *Client
-	ctx      context.Context
-	cancel   context.CancelFunc
-	filter   EventFilter
-	body     io.ReadCloser
-	lines    *bufio.Reader
-	failures int
+	link
+	filter EventFilter
+	body   io.ReadCloser
+	lines  *bufio.Reader
 }
 
 // Events opens the stream of what happens to jobs and regions. The context
 // bounds the whole stream. Close it.
 func (c *Client) Events(ctx context.Context, filter EventFilter) (*Events, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	e := &Events{client: c, ctx: ctx, cancel: cancel, filter: filter}
+	e := &Events{filter: filter}
+	e.link = link{client: c, ctx: ctx, cancel: cancel, lost: filter.Lost, back: filter.Back, passing: passing}
 	if err := c.repeat(ctx, e.call(), e.connect); err != nil {
 		cancel()
 		return nil, err
@@ -76,7 +74,7 @@ func (e *Events) Next() (api.Event, error) {
 			return api.Event{}, err
 		}
 		e.body.Close()
-		if err := e.reconnect(err); err != nil {
+		if err := e.again(err, e.connect); err != nil {
 			return api.Event{}, err
 		}
 	}
@@ -127,29 +125,6 @@ func (e *Events) connect() error {
 }
 
 func newLines(from io.Reader) *bufio.Reader { return bufio.NewReader(from) }
-
-// reconnect tries until a connection stands, or the server says no.
-func (e *Events) reconnect(err error) error {
-	lost := false
-	for {
-		e.failures++
-		if e.failures > 1 || !passing(err) {
-			if waitErr := e.client.pause.wait(e.ctx, e.client.pause.before(min(e.failures, 10), err)); waitErr != nil {
-				return waitErr
-			}
-		}
-		if err = e.connect(); err == nil || !passing(err) {
-			if err == nil && lost && e.filter.Back != nil {
-				e.filter.Back()
-			}
-			return err
-		}
-		if !lost && e.filter.Lost != nil {
-			e.filter.Lost(err)
-		}
-		lost = true
-	}
-}
 
 // read parses one event of the stream; comments are heartbeats.
 func (e *Events) read() (api.Event, error) {

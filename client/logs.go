@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -19,6 +18,11 @@ type LogOptions struct {
 	Tail       int
 	Since      time.Time
 	Timestamps bool
+	// Lost is called when logs that are followed broke off and the server does
+	// not take them up again at once, Back when they go on after that; each may
+	// be nil. Read calls them.
+	Lost func(error)
+	Back func()
 }
 
 func (o LogOptions) query() url.Values {
@@ -41,10 +45,12 @@ func (o LogOptions) query() url.Values {
 }
 
 // Logs is an open stream of a job's logs, as text. A Read that ends with
-// io.ErrUnexpectedEOF was cut off: the region or the server went away.
+// io.ErrUnexpectedEOF was cut off: the region or the server went away. Logs
+// that are followed go on by themselves where a connection broke, so that each
+// line comes once.
 type Logs struct {
 	io.ReadCloser
-	// Source is live, archived or partial.
+	// Source is live, archived or partial: what it was at first.
 	Source  string
 	Attempt int
 }
@@ -52,15 +58,16 @@ type Logs struct {
 // Logs opens a job's logs: live from its region while it runs, from the
 // archive afterwards. Close them.
 func (c *Client) Logs(ctx context.Context, id string, options LogOptions) (*Logs, error) {
-	what := call{method: http.MethodGet, path: jobPath(id) + "/logs", query: options.query(), repeat: true}
-	var response *http.Response
-	err := c.repeat(ctx, what, func() (err error) {
-		response, err = c.open(ctx, what)
-		return err
-	})
-	if err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	f := &followedLogs{path: jobPath(id) + "/logs", options: options, sources: map[string]*logSource{}}
+	f.link = link{client: c, ctx: ctx, cancel: cancel, lost: options.Lost, back: options.Back, passing: mayGoOn}
+	if err := c.repeat(ctx, f.call(), f.connect); err != nil {
+		cancel()
 		return nil, err
 	}
-	attempt, _ := strconv.Atoi(response.Header.Get("Gco-Attempt"))
-	return &Logs{ReadCloser: response.Body, Source: response.Header.Get("Gco-Logs"), Attempt: attempt}, nil
+	header := f.response.Header
+	attempt, _ := strconv.Atoi(header.Get("Gco-Attempt"))
+	// The job may go on to another attempt while the connection is broken.
+	f.options.Attempt = attempt
+	return &Logs{ReadCloser: f, Source: header.Get("Gco-Logs"), Attempt: attempt}, nil
 }

@@ -36,8 +36,8 @@ cut off or are no longer whole.
 
 With --follow they go on until the attempt ends. Where the job then goes on,
 as after a drain or a loss, a line on standard error says in which state and
-region. A server that is lost meanwhile cuts them off; gco jobs wait --logs
-waits for it.`,
+region. A server or a region that goes away meanwhile is waited for, and the
+logs go on where they were.`,
 		Example: `  gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --follow
   gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --tail 100 --timestamps
   gco jobs logs 01997e9e-5f7a-7c55-9a3f-5b0d0c8d6e1f --attempt 1 --container main`,
@@ -69,6 +69,10 @@ func runJobsLogs(ctx context.Context, opts *jobsLogsOptions) error {
 	options := client.LogOptions{
 		Attempt: opts.attempt, Container: opts.container, Follow: opts.follow,
 		Tail: opts.tail, Timestamps: opts.timestamps,
+	}
+	if opts.follow {
+		away := outage{addr: c.Addr(), say: func(line string) { fmt.Fprintln(opts.Err, line) }}
+		options.Lost, options.Back = away.lose, away.end
 	}
 	if opts.since > 0 {
 		options.Since = opts.Clock.Now().Add(-opts.since)

@@ -20,10 +20,13 @@ type outage struct {
 
 // open opens a stream of events that tells the outage what becomes of it.
 func (o *outage) open(ctx context.Context, c *client.Client, filter client.EventFilter) (*client.Events, error) {
-	filter.Lost = func(error) { o.add(1) }
-	filter.Back = func() { o.add(-1) }
+	filter.Lost, filter.Back = o.lose, o.end
 	return c.Events(ctx, filter)
 }
+
+// lose and end tell of one stream.
+func (o *outage) lose(error) { o.add(1) }
+func (o *outage) end()       { o.add(-1) }
 
 func (o *outage) add(n int) {
 	o.mu.Lock()

@@ -1,9 +1,10 @@
 package cli
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/gco-project/gco/api"
@@ -12,13 +13,15 @@ import (
 
 func TestLogsThatBreakOffSayWhetherSomeWereShown(t *testing.T) {
 	for text, want := range map[string]string{
-		"":      "the logs of attempt 1 can't be shown: they were cut off\n",
-		"one\n": "the rest of the logs of attempt 1 can't be shown: they were cut off\n",
+		"":    "the logs of attempt 1 can't be shown: they were cut off\n",
+		"one": "the rest of the logs of attempt 1 can't be shown: they were cut off\n",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.WriteHeader(http.StatusOK)
-			_, _ = io.WriteString(w, text)
+			if text != "" {
+				fmt.Fprintln(w, "2026-03-01T10:00:00Z", text)
+			}
 		}))
 		t.Cleanup(server.Close)
 		p, out, said := testProgram(t)
@@ -31,7 +34,7 @@ func TestLogsThatBreakOffSayWhetherSomeWereShown(t *testing.T) {
 		w := &waiter{Program: p, client: c, job: j, progress: progress, logs: true, out: progress.logs(j)}
 		w.startCopy(t.Context(), 1)
 		<-w.copying
-		if out.String() != text || said.String() != want {
+		if strings.TrimSpace(out.String()) != text || said.String() != want {
 			t.Errorf("after %q: printed %q, said %q, want %q", text, out, said, want)
 		}
 	}
