@@ -80,6 +80,9 @@ func runServer(ctx context.Context, opts *serverOptions) error {
 	if err != nil {
 		return err
 	}
+	if c.Backups.Vault == "" {
+		log.Warn("nothing backs the database up: name a vault in backups.vault of the configuration")
+	}
 	log.Info("serving", "address", plane.URL, "dir", dir, "admin-token", plane.AdminTokenFile)
 	return plane.Run(ctx)
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Limits    Limits    `json:"limits" doc:"What one user may take of the queue."`
 	Policy    Policy    `json:"policy" doc:"Which jobs are admitted. The defaults keep jobs apart from their nodes and clusters."`
 	Placement Placement `json:"placement" doc:"How regions are chosen."`
+	Backups   Backups   `json:"backups" doc:"Copies of the embedded database: where, how often, for how long."`
 	Webhooks  Webhooks  `json:"webhooks" doc:"How events are delivered to the addresses that users give."`
 	Regions   Regions   `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
 	AWS       AWS       `json:"aws" doc:"What infra/ builds in an AWS account."`
@@ -61,6 +62,7 @@ func defaultFor(profile Profile) Config {
 		Limits:    defaultLimits(),
 		Policy:    defaultPolicy(),
 		Placement: defaultPlacement(),
+		Backups:   defaultBackups(),
 		Webhooks:  defaultWebhooks(),
 		AWS:       defaultAWS(profile),
 	}

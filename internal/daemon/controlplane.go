@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/config"
 	"github.com/gco-project/gco/internal/job"
@@ -54,6 +55,7 @@ type ControlPlane struct {
 	store        *sqlite.Store
 	bucket       *blob.Bucket
 	archive      *joblog.Archive
+	copies       copies
 	queue        *queue.Queue
 	server       *server.Server
 	certificates *server.Certificates
@@ -82,7 +84,10 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	if c.listener, err = net.Listen("tcp", listen); err != nil {
 		return fmt.Errorf("listening on %s: %w", listen, err)
 	}
-	if c.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(o.Dir, "gco.db"), Log: o.Log}); err != nil {
+	c.store, err = sqlite.Open(ctx, sqlite.Options{
+		Path: filepath.Join(o.Dir, backup.DatabaseFile), Log: o.Log, Checkpointed: replicated(o.Config.Backups),
+	})
+	if err != nil {
 		return err
 	}
 	if err := c.openBucket(ctx, o); err != nil {
@@ -90,6 +95,9 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	}
 	c.archive = joblog.NewArchive(c.bucket, 0)
 	if err := c.adminToken(ctx, o.RenewAdmin); err != nil {
+		return err
+	}
+	if err := c.openCopies(ctx, o); err != nil {
 		return err
 	}
 	c.URL = "http://" + reachable(c.listener.Addr())
@@ -184,6 +192,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	relaxCollector()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.queue.Run(ctx) })
+	c.copies.run(ctx, group)
 	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
 	if c.debug != "" {
 		group.Go(func() error { return Debug(ctx, c.debug) })
@@ -199,6 +208,7 @@ func (c *ControlPlane) Close() error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, c.copies.close())
 	if c.bucket != nil {
 		errs = append(errs, c.bucket.Close())
 	}
