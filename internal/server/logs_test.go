@@ -118,7 +118,7 @@ func TestLiveLogsEndWithEitherEnd(t *testing.T) {
 	// The agent breaks off: the client's stream must not look whole.
 	body, write := io.Pipe()
 	go func() { answered <- a.answerNext(client.TypeText, body) }()
-	if logs, err = s.admin.Logs(t.Context(), j.ID, client.LogOptions{Follow: true}); err != nil {
+	if logs, err = s.admin.Logs(t.Context(), j.ID, client.LogOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	defer logs.Close()
@@ -132,7 +132,7 @@ func TestLiveLogsEndWithEitherEnd(t *testing.T) {
 	// The server stops: both end.
 	body, _ = io.Pipe()
 	go func() { answered <- a.answerNext(client.TypeText, body) }()
-	if logs, err = s.admin.Logs(t.Context(), j.ID, client.LogOptions{Follow: true}); err != nil {
+	if logs, err = s.admin.Logs(t.Context(), j.ID, client.LogOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	defer logs.Close()
