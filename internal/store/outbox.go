@@ -136,14 +136,15 @@ type Outbox interface {
 	// OutboxCursor is the cursor up to which events have been dispatched.
 	OutboxCursor(ctx context.Context) (int64, error)
 	// Dispatch adds open deliveries, due at OpenedAt, and moves the cursor
-	// from one place to a later one. It leaves out deliveries that exist, and
-	// those of webhooks that do not. The outcome is that of one write: calling
-	// it again after an error or a crash loses nothing and repeats nothing.
-	// ErrConflict: the cursor is elsewhere.
+	// from one place to a later one, or leaves it there. They come in the order
+	// of their cursors, and none is before one that was dispatched earlier. It
+	// leaves out deliveries that exist, and those of webhooks that do not. The
+	// outcome is that of one write: calling it again after an error or a crash
+	// loses nothing and repeats nothing. ErrConflict: the cursor is elsewhere.
 	Dispatch(ctx context.Context, from, to int64, deliveries []Delivery) error
 	// Redeliver adds those deliveries that do not exist, and opens again those
 	// that do and are in one of the states; it returns how many that were.
-	// They are due at their OpenedAt.
+	// They are due at their OpenedAt. One without a Body is not added.
 	Redeliver(ctx context.Context, deliveries []Delivery, states []DeliveryState) (int, error)
 	// ClaimDeliveries claims due deliveries that are the first of their lane,
 	// and returns them with their bodies, at most the webhook's room of each

@@ -167,13 +167,21 @@ func (s *Store) Redeliver(ctx context.Context, deliveries []store.Delivery, stat
 // redeliver opens one delivery, and gives its lane the right head: it may come
 // before those that are open.
 func (o *outboxTurn) redeliver(d *deliveryRow, states []store.DeliveryState) (bool, error) {
-	did, err := o.insert(d)
-	webhook := o.webhooks[d.Webhook]
+	webhook, err := o.webhook(d.Webhook)
 	if err != nil || webhook == 0 {
 		return false, err
 	}
+	did := false
+	if len(d.Body) > 0 {
+		if did, err = o.insert(d); err != nil {
+			return false, err
+		}
+	}
 	if !did {
 		stored, err := o.delivery(webhook, d.Cursor)
+		if isDecision(err) {
+			return false, nil
+		}
 		if err != nil || stored.State == store.DeliveryOpen || !slices.Contains(states, stored.State) {
 			return false, err
 		}
