@@ -38,6 +38,7 @@ const (
 type Client struct {
 	base     string
 	token    string
+	source   func(context.Context) (string, error)
 	agent    string
 	http     *http.Client
 	timeout  time.Duration
@@ -86,6 +87,15 @@ func WithAttempts(attempts int) Option {
 func WithUserAgent(name string) Option {
 	return func(c *Client) error {
 		c.agent = name
+		return nil
+	}
+}
+
+// WithTokenSource asks for the token of each request, in place of the one that
+// New is given: for tokens that do not last.
+func WithTokenSource(source func(context.Context) (string, error)) Option {
+	return func(c *Client) error {
+		c.source = source
 		return nil
 	}
 }
@@ -291,8 +301,14 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 		request.Header.Set("Content-Type", what.contentType)
 	}
 	request.Header.Set("User-Agent", c.agent)
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	token := c.token
+	if c.source != nil {
+		if token, err = c.source(ctx); err != nil {
+			return nil, fmt.Errorf("finding the token: %w", err)
+		}
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	return request, nil
 }

@@ -57,7 +57,12 @@ type shownSettings struct {
 	AddressFrom string `json:"addressFrom"`
 	TokenFrom   string `json:"tokenFrom"`
 	CAFile      string `json:"caFile,omitempty"`
-	ConfigFile  string `json:"configFile"`
+	Auth        string `json:"auth"`
+	AuthFrom    string `json:"authFrom"`
+	// Audience is for aws-iam.
+	Audience     string `json:"audience,omitempty"`
+	AudienceFrom string `json:"audienceFrom,omitempty"`
+	ConfigFile   string `json:"configFile"`
 }
 
 func runConfigShow(_ context.Context, opts *configShowOptions) error {
@@ -74,13 +79,18 @@ func runConfigShow(_ context.Context, opts *configShowOptions) error {
 	}
 	shown := shownSettings{
 		Address: s.address.value, AddressFrom: s.address.from, TokenFrom: s.token.from,
-		CAFile: s.caFile.value, ConfigFile: path,
+		CAFile: s.caFile.value, ConfigFile: path, Auth: s.auth.value, AuthFrom: s.auth.from,
+	}
+	if s.auth.value == authIAM {
+		shown.TokenFrom, shown.Audience, shown.AudienceFrom = "your credentials of AWS", s.audience.value, s.audience.from
 	}
 	return printOne(opts.Program, opts.output, shown, shown.Address, func() error {
 		return opts.fields([]field{
 			{"Address", shown.Address},
 			{"Address from", shown.AddressFrom},
 			{"Token from", shown.TokenFrom},
+			{"Audience", shown.Audience},
+			{"Audience from", shown.AudienceFrom},
 			{"CA file", shown.CAFile},
 			{"Your config file", shown.ConfigFile},
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/aws/identity"
 )
 
 // defaultAddress is where gco up listens unless told otherwise.
@@ -25,13 +27,23 @@ type connection struct {
 	token     string
 	tokenFile string
 	caFile    string
+	auth      string
+	audience  string
 }
+
+// The values of --auth.
+const (
+	authToken = "token"
+	authIAM   = "aws-iam"
+)
 
 func (c *connection) register(flags *pflag.FlagSet) {
 	flags.StringVar(&c.address, "addr", "", "`URL` of the server (GCO_ADDR)")
 	flags.StringVar(&c.token, "token", "", "bearer `TOKEN` (GCO_TOKEN); better kept in a file, where other users don't see it")
 	flags.StringVar(&c.tokenFile, "token-file", "", "`FILE` that holds the token (GCO_TOKEN_FILE)")
 	flags.StringVar(&c.caFile, "ca-file", "", "`FILE` of certificates that may sign the server's, PEM (GCO_CA_FILE)")
+	flags.StringVar(&c.auth, "auth", "", "who you are by: `token|aws-iam`, a token or your credentials of AWS (GCO_AUTH)")
+	flags.StringVar(&c.audience, "audience", "", "`NAME` of the server that credentials of AWS are for (GCO_AUDIENCE; default: the host in its address)")
 }
 
 // UserConfig is the user's own file: which server to talk to. gco up writes
@@ -40,6 +52,10 @@ type UserConfig struct {
 	Address string `json:"address,omitempty"`
 	Token   string `json:"token,omitempty"`
 	CAFile  string `json:"caFile,omitempty"`
+	// Auth is token or aws-iam; empty is token.
+	Auth string `json:"auth,omitempty"`
+	// Audience is the server's name for aws-iam; empty is the host in Address.
+	Audience string `json:"audience,omitempty"`
 	// WrittenBy names the command that wrote the file and may replace it; a
 	// person's own file has none.
 	WrittenBy string `json:"writtenBy,omitempty"`
@@ -51,6 +67,7 @@ type source struct{ value, from string }
 // settings is what the connection comes down to.
 type settings struct {
 	address, token, caFile source
+	auth, audience         source
 }
 
 // settings resolves the connection: flags, then environment, then the user's
@@ -68,11 +85,29 @@ func (p *Program) settings() (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	return settings{
+	s := settings{
 		address: first(source{p.flags.address, "--addr"}, p.env("GCO_ADDR"), source{user.Address, path}, source{defaultAddress, "the default"}),
 		token:   token,
 		caFile:  first(source{p.flags.caFile, "--ca-file"}, p.env("GCO_CA_FILE"), source{user.CAFile, path}),
-	}, nil
+		auth:    first(source{p.flags.auth, "--auth"}, p.env("GCO_AUTH"), source{user.Auth, path}, source{authToken, "the default"}),
+	}
+	if s.auth.value != authToken && s.auth.value != authIAM {
+		return settings{}, fmt.Errorf("%s says %q: %s or %s expected", s.auth.from, s.auth.value, authToken, authIAM)
+	}
+	s.audience = first(source{p.flags.audience, "--audience"}, p.env("GCO_AUDIENCE"), source{user.Audience, path}, source{hostOf(s.address.value), "the address"})
+	return s, nil
+}
+
+// hostOf is the host in an address, with or without its scheme.
+func hostOf(address string) string {
+	_, rest, found := strings.Cut(address, "://")
+	if !found {
+		rest = address
+	}
+	if u, err := url.Parse("//" + rest); err == nil {
+		return u.Hostname()
+	}
+	return ""
 }
 
 func (p *Program) token(user UserConfig, path string) (source, error) {
@@ -173,6 +208,11 @@ func (p *Program) connect(options ...client.Option) (*client.Client, error) {
 	if s.caFile.value != "" {
 		options = append([]client.Option{client.WithCA(s.caFile.value)}, options...)
 	}
+	token := s.token.value
+	if s.auth.value == authIAM {
+		signer := identity.NewSigner(s.audience.value, p.Clock)
+		token, options = "", append([]client.Option{client.WithTokenSource(signer.Credential)}, options...)
+	}
 	options = append([]client.Option{client.WithUserAgent("gco/" + thisVersion().Version)}, options...)
-	return client.New(s.address.value, s.token.value, options...)
+	return client.New(s.address.value, token, options...)
 }

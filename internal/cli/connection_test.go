@@ -109,3 +109,38 @@ func FuzzUserConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestCallersOfAWSByFlagEnvironmentAndFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gco", "config.yaml")
+	for _, test := range []struct {
+		name           string
+		file           UserConfig
+		flags          connection
+		env            map[string]string
+		auth, audience string
+	}{
+		{"nothing", UserConfig{}, connection{}, nil, authToken, "127.0.0.1"},
+		{"file", UserConfig{Address: "https://gco.example.com:8443/x", Auth: authIAM}, connection{}, nil, authIAM, "gco.example.com"},
+		{"environment", UserConfig{Auth: authToken}, connection{}, map[string]string{"GCO_AUTH": authIAM, "GCO_AUDIENCE": "other"}, authIAM, "other"},
+		{"flags", UserConfig{}, connection{address: "[::1]:80", auth: authIAM}, map[string]string{"GCO_AUTH": authToken}, authIAM, "::1"},
+		{"audience in the file", UserConfig{Audience: "file"}, connection{address: "gco.example.com"}, nil, authToken, "file"},
+	} {
+		if err := writeUserConfig(path, test.file); err != nil {
+			t.Fatal(err)
+		}
+		p, _, _ := testProgram(t)
+		p.UserConfigDir = func() (string, error) { return dir, nil }
+		p.Lookup = func(name string) (string, bool) { value, ok := test.env[name]; return value, ok }
+		p.flags = test.flags
+		s, err := p.settings()
+		if err != nil || s.auth.value != test.auth || s.audience.value != test.audience {
+			t.Errorf("%s: %+v, %v", test.name, s, err)
+		}
+	}
+	p, _, _ := testProgram(t)
+	p.flags = connection{auth: "password"}
+	if _, err := p.settings(); err == nil || !strings.Contains(err.Error(), `--auth says "password"`) {
+		t.Errorf("an unknown way: %v", err)
+	}
+}

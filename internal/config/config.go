@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Project   string    `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
 	Server    Server    `json:"server" doc:"The control plane's process."`
+	Auth      Auth      `json:"auth" doc:"How callers without a token of GCO prove who they are."`
 	Timing    Timing    `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
 	Limits    Limits    `json:"limits" doc:"What one user may take of the queue."`
 	Policy    Policy    `json:"policy" doc:"Which jobs are admitted. The defaults keep jobs apart from their nodes and clusters."`

@@ -2,6 +2,9 @@ package config
 
 import "slices"
 
+// AWSRegions lists the AWS Regions that a configuration may name.
+func AWSRegions() []string { return slices.Clone(awsRegions) }
+
 // awsRegions are the Regions of the commercial partition in which Global
 // Accelerator takes endpoints. Source: the AWS Global Accelerator developer
 // guide, "AWS Region availability". A Region that AWS opens later is added here.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strconv"
 
@@ -37,8 +38,10 @@ type ControlPlaneOptions struct {
 	// Deleted is told of jobs whose record goes; nil is nobody.
 	Deleted func(ids []job.ID)
 	Version api.Version
-	Clock   clock.WithTicker
-	Log     *slog.Logger
+	// STS carries requests to AWS's Security Token Service; nil is the network.
+	STS   http.RoundTripper
+	Clock clock.WithTicker
+	Log   *slog.Logger
 }
 
 // ControlPlane is the API, the queue and its store in one process.
@@ -149,8 +152,13 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Requests:  broker.Requests,
 		Pruned:    c.pruned(o.Deleted),
 	})
+	callers, err := newIAMCallers(o.Config.Auth, o.STS, o.Clock, o.Log)
+	if err != nil {
+		return err
+	}
 	c.server, err = server.New(server.Options{
-		Store: c.store, Queue: c.queue, Broker: broker, Archive: c.archive,
+		Identifier: callers,
+		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	})

@@ -19,7 +19,7 @@ func LoadConfig(path string) (config.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	var faults []config.Fault
+	faults := iamFaults(c.Auth)
 	for _, found := range [][]job.Fault{manifest.Policy(c.Policy).Validate(), placementPolicy(c).Validate()} {
 		for _, fault := range found {
 			faults = append(faults, config.Fault{Path: fault.Field, Message: fault.Message})

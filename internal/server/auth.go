@@ -80,8 +80,9 @@ func Bootstrap(ctx context.Context, tokens store.Tokens, now time.Time) (text st
 
 // authenticator finds the principal of a request.
 type authenticator struct {
-	tokens store.Tokens
-	clock  clock.PassiveClock
+	tokens  store.Tokens
+	foreign Identifier
+	clock   clock.PassiveClock
 
 	mu    sync.RWMutex
 	known map[string]knownToken
@@ -92,8 +93,8 @@ type knownToken struct {
 	readAt time.Time
 }
 
-func newAuthenticator(tokens store.Tokens, clock clock.PassiveClock) *authenticator {
-	return &authenticator{tokens: tokens, clock: clock, known: map[string]knownToken{}}
+func newAuthenticator(tokens store.Tokens, foreign Identifier, clock clock.PassiveClock) *authenticator {
+	return &authenticator{tokens: tokens, foreign: foreign, clock: clock, known: map[string]knownToken{}}
 }
 
 // principal reads the bearer token of a request.
@@ -103,6 +104,9 @@ func (a *authenticator) principal(r *http.Request) (principal, error) {
 		return principal{}, unauthenticated("this needs a token; send it as \"Authorization: Bearer TOKEN\"")
 	}
 	scheme, text, _ := strings.Cut(header, " ")
+	if a.foreign != nil && strings.EqualFold(scheme, "Bearer") && a.foreign.Takes(text) {
+		return a.identify(r.Context(), text)
+	}
 	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(text, tokenPrefix) || len(text) > maxTokenText {
 		return principal{}, unauthenticated("the Authorization header holds no token of GCO; send it as \"Authorization: Bearer gco_…\"")
 	}

@@ -119,7 +119,7 @@ func document(routes []*route, version string) *huma.OpenAPI {
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
-				"token": {Type: "http", Scheme: "bearer", Description: "A token of GCO: gco_<id>_<secret>."},
+				"token": {Type: "http", Scheme: "bearer", Description: "A token of GCO, gco_<id>_<secret>, or where the server lets callers of AWS in, gco-aws-v1.<signed URL>."},
 			},
 		},
 		Tags: tags,

@@ -47,6 +47,9 @@ type Options struct {
 	Broker  *joblog.Broker
 	Archive *joblog.Archive
 
+	// Identifier knows callers by other credentials than tokens; nil is none.
+	Identifier Identifier
+
 	Clock clock.WithTicker
 	Log   *slog.Logger
 	// Metrics is where the server's metrics are registered and what /metrics
@@ -105,7 +108,7 @@ func New(options Options) (*Server, error) {
 	if s.registry == nil {
 		s.registry = prometheus.NewRegistry()
 	}
-	s.auth = newAuthenticator(s.store, s.clock)
+	s.auth = newAuthenticator(s.store, options.Identifier, s.clock)
 	s.tail = newTail(s)
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.routes = byPath(s.table(options.MetricsNeedToken))

@@ -1,11 +1,11 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -34,31 +34,34 @@ const defaultRegion = "us-east-1"
 // profile, or the role of an instance, a pod or a function. It is safe for
 // concurrent use.
 type Signer struct {
+	audience string
+	clock    clock.PassiveClock
+
+	mu sync.Mutex
+	// credentials is nil until the first credential is asked for.
 	credentials aws.CredentialsProvider
 	region      string
-	audience    string
-	clock       clock.PassiveClock
-
-	mu    sync.Mutex
-	text  string
-	until time.Time
+	text        string
+	until       time.Time
 }
 
-// NewSigner looks for credentials of AWS. audience is the server's name: what
-// its configuration has as auth.audience.
-func NewSigner(ctx context.Context, audience string, clock clock.PassiveClock) (*Signer, error) {
-	if audience == "" {
-		return nil, errors.New("the credential of AWS needs the name of the server that it is for")
+// NewSigner returns a Signer that has not looked for credentials of AWS yet.
+// audience is the server's name: what its configuration has as auth.audience.
+func NewSigner(audience string, clock clock.PassiveClock) *Signer {
+	return &Signer{audience: audience, clock: clock}
+}
+
+// load reads the AWS environment, once.
+func (s *Signer) load(ctx context.Context) error {
+	if s.credentials != nil {
+		return nil
 	}
 	conf, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
+		return fmt.Errorf("loading the AWS configuration: %w", err)
 	}
-	s := &Signer{credentials: conf.Credentials, region: conf.Region, audience: audience, clock: clock}
-	if s.region == "" {
-		s.region = defaultRegion
-	}
-	return s, nil
+	s.credentials, s.region = conf.Credentials, cmp.Or(conf.Region, defaultRegion)
+	return nil
 }
 
 // Credential returns one that is good for some minutes.
@@ -68,6 +71,9 @@ func (s *Signer) Credential(ctx context.Context) (string, error) {
 	now := s.clock.Now()
 	if s.until.Sub(now) > renewBefore {
 		return s.text, nil
+	}
+	if err := s.load(ctx); err != nil {
+		return "", err
 	}
 	credentials, err := s.credentials.Retrieve(ctx)
 	if err != nil {
