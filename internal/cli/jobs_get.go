@@ -95,6 +95,7 @@ func jobFields(p *Program, j api.Job) []field {
 		{"Placement", placementOf(j.Placement)},
 		{"If its region is lost", strings.TrimSpace(j.OnRegionLost + " " + j.OnRegionLostLimit)},
 		{"Logs", j.Logs},
+		{"Template", templateRefOf(j.Template)},
 		{"Retry of", j.RetryOf},
 		{"Submitted", p.when(&j.SubmittedAt) + by(j.SubmittedBy)},
 		{"Not before", p.when(j.NotBefore)},
@@ -104,6 +105,13 @@ func jobFields(p *Program, j api.Job) []field {
 		{"Ran for", runtimeOf(p, j)},
 		{"Removed at", p.when(j.ExpiresAt)},
 	}
+}
+
+func templateRefOf(ref *api.TemplateRef) string {
+	if ref == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, version %d", ref.Name, ref.Version)
 }
 
 func reasonOf(j api.Job) string {

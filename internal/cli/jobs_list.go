@@ -22,6 +22,7 @@ type jobsListOptions struct {
 	states    []string
 	region    string
 	labels    []string
+	template  string
 	limit     int
 	cursor    string
 }
@@ -35,6 +36,7 @@ func newJobsList(p *Program, run func(context.Context, *jobsListOptions) error) 
 		Example: `  gco jobs list
   gco jobs list --state queued,placed --namespace research
   gco jobs list --region us-east-1 --label team=vision --limit 200
+  gco jobs list --template sweep
   gco jobs list --state failed -o name | xargs -n1 gco jobs retry`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,10 +56,12 @@ func newJobsList(p *Program, run func(context.Context, *jobsListOptions) error) 
 	flags.StringSliceVar(&opts.states, "state", nil, "only jobs in these `STATES`")
 	flags.StringVar(&opts.region, "region", "", "only jobs that this `REGION` answers for")
 	flags.StringSliceVarP(&opts.labels, "label", "l", nil, "only jobs with all of these labels, `KEY=VALUE`")
+	flags.StringVar(&opts.template, "template", "", "only jobs from the template of this `NAME`")
 	flags.IntVar(&opts.limit, "limit", 50, "at most this many `JOBS`")
 	flags.StringVar(&opts.cursor, "cursor", "", "continue after an earlier list, by its `CURSOR`")
 	complete(cmd, "state", states()...)
 	completeWith(cmd, "region", p.regionNames())
+	completeWith(cmd, "template", p.templateNames())
 	addOutput(cmd, &opts.output)
 	return cmd
 }
@@ -73,7 +77,8 @@ func runJobsList(ctx context.Context, opts *jobsListOptions) error {
 	}
 	list := api.JobList{Items: []api.Job{}}
 	filter := client.JobFilter{
-		Namespace: opts.namespace, States: opts.states, Region: opts.region, Labels: labels, Cursor: opts.cursor,
+		Namespace: opts.namespace, States: opts.states, Region: opts.region, Labels: labels,
+		Template: opts.template, Cursor: opts.cursor,
 	}
 	for {
 		filter.Limit = min(opts.limit-len(list.Items), maxPage)

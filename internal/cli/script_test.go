@@ -223,6 +223,10 @@ func TestEveryExampleHasAScript(t *testing.T) {
 	if err != nil || len(examples) < 8 {
 		t.Fatalf("examples: %v, %v; want at least 8", examples, err)
 	}
+	templates, err := filepath.Glob("../../examples/templates/*.yaml")
+	if err != nil || len(templates) < 2 {
+		t.Fatalf("templates: %v, %v; want at least 2", templates, err)
+	}
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil {
 		t.Fatal(err)
@@ -235,8 +239,8 @@ func TestEveryExampleHasAScript(t *testing.T) {
 		}
 		all.Write(text)
 	}
-	for _, example := range examples {
-		if name := "$EXAMPLES/" + filepath.Base(example); !strings.Contains(all.String(), name) {
+	for _, example := range append(examples, templates...) {
+		if name := "$EXAMPLES/" + strings.TrimPrefix(example, "../../examples/"); !strings.Contains(all.String(), name) {
 			t.Errorf("no script runs %s", name)
 		}
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -23,6 +22,10 @@ type submitOptions struct {
 	logs   bool
 	key    string
 
+	template   string
+	version    int64
+	parameters parameterFlags
+
 	submission api.Submission
 	placement  api.Placement
 	labels     []string
@@ -38,13 +41,16 @@ type submitOptions struct {
 func newSubmit(p *Program, run func(context.Context, *submitOptions) error) *cobra.Command {
 	opts := &submitOptions{Program: p}
 	cmd := &cobra.Command{
-		Use:   "submit FILE|-...",
+		Use:   "submit FILE|-... | --template NAME",
 		Short: "Submit jobs",
 		Long: `Submit hands Kubernetes Jobs (batch/v1, YAML or JSON) to GCO, which finds the
 region. A file may hold several documents; each is a job of its own. What a flag
 says goes for every job of the call; the same can be said in the manifest, by
 annotations gco.dev/... One that is refused does not keep the others out: they
 are submitted, and the error, with its exit code, says how many.
+
+With --template the job comes from a template in the place of a file; what a
+flag says stands above what the template says.
 
 A job that was accepted is on disk. Each call makes a new idempotency key for
 each job, so that a lost answer is asked for again without a second job; with
@@ -53,8 +59,9 @@ a key of your own the same call can be made again by you.`,
   gco submit train.yaml --wait --logs
   gco submit train.yaml --region us-east-1 --region us-west-2 --capacity-type spot --max-price 12
   gco submit *.yaml --namespace research --priority 10 --label team=vision
+  gco submit --template sweep -p rate=0.01 -p run=first --wait
   generate-manifest | gco submit - -o name`,
-		Args: some("FILE"),
+		Args: opts.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files, opts.set = args, cmd.Flags().Changed
 			return run(cmd.Context(), opts)
@@ -64,6 +71,8 @@ a key of your own the same call can be made again by you.`,
 		},
 	}
 	opts.register(cmd.Flags())
+	completeWith(cmd, "template", p.templateNames())
+	completeWith(cmd, "param", p.parameterNames(func([]string) string { return opts.template }))
 	completeWith(cmd, "region", p.regionNames())
 	completeWith(cmd, "avoid-region", p.regionNames())
 	complete(cmd, "capacity-type", "on-demand", "spot")
@@ -72,7 +81,23 @@ a key of your own the same call can be made again by you.`,
 	return cmd
 }
 
+// args takes files, or a template in their place.
+func (o *submitOptions) args(_ *cobra.Command, args []string) error {
+	switch {
+	case o.template != "" && len(args) > 0:
+		return fmt.Errorf("unexpected argument %q: the manifest comes from --template", args[0])
+	case o.template == "" && len(args) == 0:
+		return errors.New("FILE or --template is missing")
+	case o.template == "" && (o.version != 0 || o.parameters.file != "" || len(o.parameters.pairs) > 0):
+		return errors.New("--template-version, --param and --parameters need --template")
+	}
+	return nil
+}
+
 func (o *submitOptions) register(flags *pflag.FlagSet) {
+	flags.StringVar(&o.template, "template", "", "submit a job from the template of this `NAME`")
+	flags.Int64Var(&o.version, "template-version", 0, "`NUMBER` of the template's version (default the newest)")
+	o.parameters.register(flags)
 	flags.BoolVarP(&o.wait, "wait", "w", false, "wait until the jobs have finished; exit code 6 if one does not succeed")
 	flags.BoolVar(&o.logs, "logs", false, "print what the jobs write, until they have finished; implies --wait")
 	flags.StringVarP(&o.submission.Namespace, "namespace", "n", "", "`NAMESPACE` for manifests that have none")
@@ -144,15 +169,15 @@ func runSubmit(ctx context.Context, opts *submitOptions) error {
 	if err != nil {
 		return err
 	}
-	manifests, err := documents(opts.In, opts.files)
-	if err != nil {
-		return err
-	}
 	c, err := opts.connect()
 	if err != nil {
 		return err
 	}
-	accepted, refused := opts.submitAll(ctx, c, submission, manifests)
+	requests, err := opts.requests(ctx, c, submission)
+	if err != nil {
+		return err
+	}
+	accepted, refused := opts.submitAll(ctx, c, requests)
 	if len(accepted) == 0 {
 		return refused
 	}
@@ -168,32 +193,66 @@ func runSubmit(ctx context.Context, opts *submitOptions) error {
 	return errors.Join(refused, opts.await(ctx, c, accepted, awaiting{output: opts.output, logs: opts.logs}))
 }
 
-// submitAll submits each manifest by itself: one that is refused does not keep
+// submitRequest is one job to submit; name says where it comes from.
+type submitRequest struct {
+	name string
+	api.Submission
+}
+
+// requests are the jobs of a call: one a document, or one from a template.
+func (o *submitOptions) requests(ctx context.Context, c *client.Client, options api.Submission) ([]submitRequest, error) {
+	if o.template != "" {
+		return o.fromTemplate(ctx, c, options)
+	}
+	manifests, err := documents(o.In, o.files)
+	if err != nil {
+		return nil, err
+	}
+	requests := make([]submitRequest, len(manifests))
+	for i, manifest := range manifests {
+		options.Manifest = asJSON(string(manifest.text))
+		requests[i] = submitRequest{manifest.name, options}
+	}
+	return requests, nil
+}
+
+// fromTemplate names the version whose parameters it has read. With a key of
+// the user's own it names none that the user did not: the same call has to
+// mean the same request although the template was updated between.
+func (o *submitOptions) fromTemplate(ctx context.Context, c *client.Client, options api.Submission) ([]submitRequest, error) {
+	of, err := templateAt(ctx, c, o.template, o.version)
+	if err != nil {
+		return nil, err
+	}
+	options.Template = &api.TemplateRef{Name: of.Name, Version: of.Version}
+	if o.key != "" {
+		options.Template.Version = o.version
+	}
+	options.Parameters, err = o.parameters.values(o.In, of)
+	return []submitRequest{{"template " + of.Name, options}}, err
+}
+
+// submitAll submits each request by itself: one that is refused does not keep
 // the others out. It ends early where no server answers.
-func (o *submitOptions) submitAll(ctx context.Context, c *client.Client, submission api.Submission, manifests []document) ([]api.Job, error) {
+func (o *submitOptions) submitAll(ctx context.Context, c *client.Client, requests []submitRequest) ([]api.Job, error) {
 	var accepted []api.Job
 	var refused []error
-	for i, manifest := range manifests {
-		text, err := json.Marshal(string(manifest.text))
+	for i, request := range requests {
+		j, replayed, err := c.Submit(ctx, request.Submission, o.keyOf(i, len(requests)))
 		if err != nil {
-			return accepted, fmt.Errorf("reading %s: %w", manifest.name, err)
-		}
-		submission.Manifest = text
-		j, replayed, err := c.Submit(ctx, submission, o.keyOf(i, len(manifests)))
-		if err != nil {
-			refused = append(refused, fmt.Errorf("submitting %s: %w", manifest.name, err))
+			refused = append(refused, fmt.Errorf("submitting %s: %w", request.name, err))
 			if client.Status(err) == 0 {
 				break
 			}
 			continue
 		}
 		if replayed {
-			fmt.Fprintf(o.Err, "%s was submitted before with this key, as job %s\n", manifest.name, j.ID)
+			fmt.Fprintf(o.Err, "%s was submitted before with this key, as job %s\n", request.name, j.ID)
 		}
 		accepted = append(accepted, j)
 	}
-	if err := errors.Join(refused...); err != nil && len(manifests) > 1 {
-		return accepted, fmt.Errorf("%d of %d submitted; %w", len(accepted), len(manifests), err)
+	if err := errors.Join(refused...); err != nil && len(requests) > 1 {
+		return accepted, fmt.Errorf("%d of %d submitted; %w", len(accepted), len(requests), err)
 	}
 	return accepted, errors.Join(refused...)
 }

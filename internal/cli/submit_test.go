@@ -31,16 +31,16 @@ func submitted(t *testing.T, args string) (*submitOptions, string) {
 
 func TestSubmitFlags(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"a.yaml", `{"manifest":null}`},
-		{"a.yaml --priority 0 --retries 0", `{"manifest":null,"priority":0,"retries":0}`},
-		{"a.yaml -n research -l a=b,c=d", `{"manifest":null,"namespace":"research","labels":{"a":"b","c":"d"}}`},
+		{"a.yaml", `{}`},
+		{"a.yaml --priority 0 --retries 0", `{"priority":0,"retries":0}`},
+		{"a.yaml -n research -l a=b,c=d", `{"namespace":"research","labels":{"a":"b","c":"d"}}`},
 		{
 			"a.yaml --region r1 --region r2 --avoid-region r3 --capacity-type spot --max-price 1.5",
-			`{"manifest":null,"placement":{"regions":["r1","r2"],"avoidRegions":["r3"],"capacityType":"spot","maxPricePerHour":1.5}}`,
+			`{"placement":{"regions":["r1","r2"],"avoidRegions":["r3"],"capacityType":"spot","maxPricePerHour":1.5}}`,
 		},
 		{
 			"a.yaml --deadline 90m --ttl 0s --on-region-lost wait --on-region-lost-limit 2h",
-			`{"manifest":null,"deadline":"1h30m0s","ttlAfterFinished":"0s","onRegionLost":"wait","onRegionLostLimit":"2h0m0s"}`,
+			`{"deadline":"1h30m0s","ttlAfterFinished":"0s","onRegionLost":"wait","onRegionLostLimit":"2h0m0s"}`,
 		},
 	} {
 		if _, got := submitted(t, test.args); got != test.want {

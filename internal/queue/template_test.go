@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -280,7 +281,7 @@ func TestRenderStoresNothing(t *testing.T) {
 		t.Fatal(submitted.Err)
 	}
 	text, err := f.Store.Manifest(t.Context(), submitted.Job.ID)
-	if err != nil || string(text) != string(rendered.Manifest) || submitted.Job.Spec.Class != rendered.Spec.Class {
+	if err != nil || !bytes.Equal(text, rendered.Manifest) || submitted.Job.Spec.Class != rendered.Spec.Class {
 		t.Errorf("rendered %s, submitted %s (%v)", rendered.Manifest, text, err)
 	}
 }

@@ -68,8 +68,14 @@ func (c *call) readTemplate(name string) (template.Template, error) {
 		request.Name = name
 	}
 	next := templateOf(request)
-	if len(faults) == 0 {
-		faults = next.Validate()
+	told := map[string]bool{}
+	for _, fault := range faults {
+		told[fault.Field] = true
+	}
+	for _, fault := range next.Validate() {
+		if !told[fault.Field] {
+			faults = append(faults, fault)
+		}
 	}
 	if len(faults) > 0 {
 		return template.Template{}, invalid(faults)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -36,7 +37,7 @@ func TestTemplateKeepsWhatWasWritten(t *testing.T) {
 	}
 	want := richTemplate("train")
 	got, _ := json.Marshal(api.NewTemplate{Name: read.Name, Description: read.Description, Parameters: read.Parameters, Job: read.Job})
-	if text, _ := json.Marshal(want); string(got) != string(text) {
+	if text, _ := json.Marshal(want); !bytes.Equal(got, text) {
 		t.Errorf("read %s\nwrote %s", got, text)
 	}
 	list, err := s.admin.Templates(t.Context(), 0, "")
@@ -52,9 +53,9 @@ func TestTemplateFaultsAreToldAtOnce(t *testing.T) {
 		`{"name":"t","parameters":[{"name":"a b","type":"integer","pattern":"x"}],"job":{"priority":"{{p}}"}}`: {
 			"parameters[0].name", "parameters[0]", "job.manifest", "job.priority",
 		},
-		`{"name":"t","paramters":[],"job":{"manifest":{}}}`:            {"paramters"},
-		`{"name":"t","parameters":[{"typ":"text"}],"job":{}}`:          {"parameters[0].typ", "parameters[0].name", "parameters[0].type"},
-		`{"name":"t","parameters":[{"name":"a","type":"map"}]}`:        {"parameters[0].type"},
+		`{"name":"t","params":[],"job":{"manifest":{}}}`:               {"params"},
+		`{"name":"t","parameters":[{"typ":"text"}],"job":{}}`:          {"parameters[0].typ", "parameters[0].name", "parameters[0].type", "job.manifest"},
+		`{"name":"t","parameters":[{"name":"a","type":"map"}]}`:        {"parameters[0].type", "job"},
 		`{"name":"t","description":"x"}`:                               {"job"},
 		`{"name":"t","job":{"manifest":{"{{a}}":1,"b":"{{\"{{\"}}"}}}`: {"job.manifest[{{a}}]"},
 	} {

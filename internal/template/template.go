@@ -11,7 +11,7 @@ package template
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"reflect"
 	"regexp"
@@ -101,8 +101,8 @@ func decode(text []byte) (any, error) {
 	if err := decoder.Decode(&value); err != nil {
 		return nil, err
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // the decoder returns it as it is
-		return nil, fmt.Errorf("something follows the end of the value")
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the end of the value")
 	}
 	return value, nil
 }
