@@ -13,6 +13,9 @@ type Region struct {
 	Epoch    int64  `json:"epoch"`
 	// Inventoried is false while a new session still lists what it holds.
 	Inventoried bool `json:"inventoried"`
+	// AwaitedSince is set while nothing starts anywhere because this region has
+	// not sent its inventory since the data were restored.
+	AwaitedSince *time.Time `json:"awaitedSince,omitempty"`
 	// Free, Promised and Total sum over the region's nodes. Promised is what
 	// Free does not show yet.
 	Free             map[string]int64   `json:"free"`

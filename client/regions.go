@@ -40,6 +40,11 @@ func (c *Client) Drain(ctx context.Context, name string) (api.Region, error) {
 	return c.setSchedulable(ctx, name, "drain")
 }
 
+// WriteOff gives up a region whose inventory is awaited since a restore.
+func (c *Client) WriteOff(ctx context.Context, name string) (api.Region, error) {
+	return c.setSchedulable(ctx, name, "write-off")
+}
+
 func (c *Client) setSchedulable(ctx context.Context, name, verb string) (api.Region, error) {
 	var region api.Region
 	err := c.post(ctx, regionPath(name)+"/"+verb, nil, &region)

@@ -63,6 +63,12 @@ type Backup struct {
 	Verification *Verification `json:"-"`
 }
 
+// Contents counts what is in it, by kind of record.
+func (b Backup) Contents() map[string]int64 {
+	c := b.Census
+	return map[string]int64{"jobs": c.Jobs, "events": c.Events, "keys": c.Keys, "regions": c.Regions, "tokens": c.Tokens}
+}
+
 // Verification is what became of an attempt to restore a backup.
 type Verification struct {
 	At time.Time `json:"at"`

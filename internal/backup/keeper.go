@@ -127,7 +127,7 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 	var failed []error
 	if late := missing(k.Rules, all, now); len(late) > 0 && !now.Before(k.retryAt) {
 		for _, rule := range late {
-			_, err := k.Create(ctx, rule.Kind, rule.Keep)
+			_, err := k.create(ctx, rule.Kind, rule.Keep)
 			if errors.Is(err, ErrBusy) {
 				// It is made in the next round.
 				break
@@ -159,8 +159,29 @@ func (k *Keeper) remember(all []Backup) {
 	}
 }
 
-// Create makes a backup and waits for it. Keep 0 is for ever.
-func (k *Keeper) Create(ctx context.Context, kind Kind, keep time.Duration) (Backup, error) {
+// String is how people know the vault.
+func (k *Keeper) String() string { return k.Vault.String() }
+
+// List lists the backups in the vault, newest first.
+func (k *Keeper) List(ctx context.Context) ([]Backup, error) { return k.Vault.Backups(ctx) }
+
+// Find returns one backup, or ErrNotFound.
+func (k *Keeper) Find(ctx context.Context, id string) (Backup, error) { return k.Vault.Backup(ctx, id) }
+
+// Windows lists the times from which data can be restored.
+func (k *Keeper) Windows(ctx context.Context) ([]Window, error) { return k.Vault.Windows(ctx) }
+
+// Status tells how far the copying of changes has come; zero where there is
+// none.
+func (k *Keeper) Status() Status {
+	if k.Replication == nil {
+		return Status{}
+	}
+	return k.Replication.Status()
+}
+
+// create makes a backup and waits for it. Keep 0 is for ever.
+func (k *Keeper) create(ctx context.Context, kind Kind, keep time.Duration) (Backup, error) {
 	activity, done, err := k.take(Activity{ID: newID(kind, k.Clock.Now()), Kind: kind})
 	if err != nil {
 		return Backup{}, err
@@ -170,10 +191,10 @@ func (k *Keeper) Create(ctx context.Context, kind Kind, keep time.Duration) (Bac
 	return b, err
 }
 
-// StartCreate begins a backup and returns while it is being made; Activity
-// tells what becomes of it.
-func (k *Keeper) StartCreate(kind Kind, keep time.Duration) (Activity, error) {
-	activity, done, err := k.take(Activity{ID: newID(kind, k.Clock.Now()), Kind: kind})
+// StartCreate begins a backup that somebody asked for, and returns while it is
+// being made; Activities tells what becomes of it. Keep 0 is for ever.
+func (k *Keeper) StartCreate(keep time.Duration) (Activity, error) {
+	activity, done, err := k.take(Activity{ID: newID(Manual, k.Clock.Now()), Kind: Manual})
 	if err != nil {
 		return Activity{}, err
 	}
@@ -229,6 +250,7 @@ func (k *Keeper) end(a Activity, err error) {
 		k.Log.Info(what, "backup", a.ID, "kind", a.Kind, "took", took) //nolint:sloglint // one of two
 	}
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.current = nil
 	if k.ended = append(k.ended, a); len(k.ended) > keptActivities {
 		k.ended = k.ended[1:]
@@ -238,7 +260,7 @@ func (k *Keeper) end(a Activity, err error) {
 	} else if !a.Verifying {
 		k.last[a.Kind] = a.BegunAt
 	}
-	k.mu.Unlock()
+	// Together with the above, so that whoever sees it ended can begin the next.
 	k.busy <- struct{}{}
 }
 

@@ -62,6 +62,8 @@ func workOf(r api.Region) string {
 		return "cordoned"
 	case r.UnreachableSince != nil:
 		return "unreachable"
+	case r.AwaitedSince != nil:
+		return "awaited"
 	case !r.Healthy:
 		return "unhealthy"
 	case !r.Inventoried:

@@ -59,6 +59,7 @@ func (p *Program) regionPage(r api.Region) error {
 		{"Renewed", p.when(r.RenewedAt)},
 		{"Lost", p.when(r.LostAt)},
 		{"Unreachable since", p.when(r.UnreachableSince)},
+		{"Awaited since", p.when(r.AwaitedSince)},
 		{"Jobs", jobCounts(r.Jobs)},
 	})
 	if err != nil {

@@ -30,6 +30,10 @@ var regionVerbs = []regionVerb{
 		use: "drain", short: "Keep new work out of regions, and move away what may move", do: (*client.Client).Drain,
 		long: "Drain keeps new work out of regions, and places what waits or runs there anew in\nothers: a running job is stopped and begins again elsewhere, from its checkpoint\nif it has one.",
 	},
+	{
+		use: "write-off", short: "Give up regions that do not come back after a restore", do: (*client.Client).WriteOff,
+		long: "Write-off gives up regions whose inventory is awaited since the data were\nrestored: until then nothing starts anywhere, because what they run is not known.\nWhat they held is lost, and goes elsewhere. Make sure first that nothing runs\nthere any more.",
+	},
 }
 
 type regionsVerbOptions struct {

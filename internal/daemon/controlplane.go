@@ -158,7 +158,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 	}
 	c.server, err = server.New(server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive,
+		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive, Backups: c.copies.keeper,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	})

@@ -123,7 +123,7 @@ func regionOnWire(r capacity.Region) api.Region {
 		Cluster: r.Cluster, Epoch: r.Epoch, Inventoried: r.Inventoried,
 		Free: r.Snapshot.Free(), Total: r.Snapshot.Total(), Promised: map[string]int64{}, Jobs: map[string]int64{},
 		OpenedAt: timeOnWire(r.OpenedAt), RenewedAt: timeOnWire(r.RenewedAt),
-		LostAt: timeOnWire(r.LostAt), UnreachableSince: timeOnWire(r.UnreachableSince),
+		LostAt: timeOnWire(r.LostAt), UnreachableSince: timeOnWire(r.UnreachableSince), AwaitedSince: timeOnWire(r.AwaitedSince),
 	}
 	for resource, b := range r.Backoffs {
 		if out.Backoffs == nil {

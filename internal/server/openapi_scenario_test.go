@@ -140,6 +140,13 @@ func (b brokenQueue) Uncordon(ctx context.Context, region string) (capacity.Regi
 	return b.Queue.Uncordon(ctx, region)
 }
 
+func (b brokenQueue) WriteOff(ctx context.Context, region string) (capacity.Region, error) {
+	if err := b.fault(); err != nil {
+		return capacity.Region{}, err
+	}
+	return b.Queue.WriteOff(ctx, region)
+}
+
 func (b brokenQueue) Drain(ctx context.Context, region string) (capacity.Region, error) {
 	if err := b.fault(); err != nil {
 		return capacity.Region{}, err
@@ -174,6 +181,7 @@ func playScenario(t *testing.T, record *recorder) {
 		o.transport, o.wait, o.waiting = record, 2*time.Second, 4
 		o.wrapStore = func(db store.Store) store.Store { return brokenStore{db, broken} }
 		o.wrapQueue = func(q Queue) Queue { return brokenQueue{q, broken} }
+		o.wrapBackups = func(b Backups) Backups { return brokenBackups{b, broken} }
 		o.prices = placement.Prices{"cpu": {OnDemand: 0.04, Spot: &spot}, "memory": {OnDemand: 0.01, Spot: &spot}}
 		o.Prices = func(string) map[string]api.Price {
 			return map[string]api.Price{"cpu": {OnDemand: 0.04, Spot: &spot}}
@@ -187,6 +195,7 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.submissions()
 	sc.lists()
 	sc.templates()
+	sc.keepsBackups()
 	sc.regions()
 	sc.jobLife()
 	sc.logs()
@@ -195,6 +204,7 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.eventStream()
 	sc.storeDown()
 	sc.open()
+	sc.restored()
 	sc.end()
 }
 
@@ -339,11 +349,15 @@ func (sc *scenario) regions() {
 		_, err = do(ctx, "nowhere")
 		sc.mustFail(404, err)
 	}
-	for _, verb := range []string{"cordon", "uncordon", "drain"} {
+	_, err := sc.admin.WriteOff(ctx, testRegion)
+	sc.mustFail(409, err)
+	_, err = sc.admin.WriteOff(ctx, "nowhere")
+	sc.mustFail(404, err)
+	for _, verb := range []string{"cordon", "uncordon", "drain", "write-off"} {
 		response, text := sc.raw(post, "/api/v1/regions/"+testRegion+"/"+verb, nil, "a body")
 		sc.want(400, response, text)
 	}
-	_, err := sc.admin.Region(ctx, "nowhere")
+	_, err = sc.admin.Region(ctx, "nowhere")
 	sc.mustFail(404, err)
 	// Another region that was lost while its cluster was out of reach.
 	lost := sc.openRegion("eu-west-1")
@@ -732,6 +746,7 @@ func (sc *scenario) storeDown() {
 		func() error { _, err := sc.admin.Cordon(ctx, testRegion); return err },
 		func() error { _, err := sc.admin.Uncordon(ctx, testRegion); return err },
 		func() error { _, err := sc.admin.Drain(ctx, testRegion); return err },
+		func() error { _, err := sc.admin.WriteOff(ctx, testRegion); return err },
 		func() error { _, err := sc.admin.CreateToken(ctx, api.NewToken{Name: "x", Role: "admin"}); return err },
 		func() error { _, err := sc.agent.Sync(ctx, testRegion, api.SyncRequest{Cluster: "c"}); return err },
 		func() error { return sc.admin.Ready(ctx) },

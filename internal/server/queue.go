@@ -22,6 +22,7 @@ type Queue interface {
 	Cordon(ctx context.Context, region string) (capacity.Region, error)
 	Uncordon(ctx context.Context, region string) (capacity.Region, error)
 	Drain(ctx context.Context, region string) (capacity.Region, error)
+	WriteOff(ctx context.Context, region string) (capacity.Region, error)
 
 	// Watch is signalled after commits of this process.
 	Watch() (changed <-chan struct{}, stop func())

@@ -19,6 +19,7 @@ var tags = []*huma.Tag{
 	{Name: "regions", Description: "Where jobs run."},
 	{Name: "agents", Description: "The protocol between control plane and agents."},
 	{Name: "tokens", Description: "Who may do what."},
+	{Name: "backups", Description: "Copies of the embedded database."},
 	{Name: "system", Description: "Health, metrics and this document."},
 }
 
@@ -49,6 +50,7 @@ var (
 func (s *Server) table(metricsNeedToken bool) []*route {
 	routes := append(s.jobRoutes(), s.aboutJobRoutes()...)
 	routes = append(routes, s.templateRoutes()...)
+	routes = append(routes, s.backupRoutes()...)
 	routes = append(routes, s.regionRoutes()...)
 	routes = append(routes, s.agentRoutes()...)
 	routes = append(routes, s.tokenRoutes()...)
@@ -225,6 +227,11 @@ func (s *Server) regionRoutes() []*route {
 			problems: []string{api.ProblemMalformed, api.ProblemNotFound, api.ProblemUnavailable}, serve: setSchedulable(do),
 		}
 	}
+	writeOff := verb("writeOffRegion", "write-off", "Write off a region",
+		"After a restore nothing starts until every region has sent its inventory. This gives up one that will not: what it held is lost and goes "+
+			"elsewhere. Only who knows that nothing runs there any more should call it.",
+		func(q Queue) func(context.Context, string) (capacity.Region, error) { return q.WriteOff })
+	writeOff.problems = append(writeOff.problems, api.ProblemConflict)
 	return []*route{
 		{
 			id: "listRegions", method: get, path: "/api/v1/regions", tag: "regions", summary: "List regions",
@@ -244,6 +251,7 @@ func (s *Server) regionRoutes() []*route {
 			func(q Queue) func(context.Context, string) (capacity.Region, error) { return q.Uncordon }),
 		verb("drainRegion", "drain", "Drain a region", "Cordons it, and moves its jobs elsewhere, except those with onRegionLost fail or wait.",
 			func(q Queue) func(context.Context, string) (capacity.Region, error) { return q.Drain }),
+		writeOff,
 	}
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 
 	// Identifier knows callers by other credentials than tokens; nil is none.
 	Identifier Identifier
+	// Backups are served where there is something that keeps them.
+	Backups Backups
 
 	Clock clock.WithTicker
 	Log   *slog.Logger
@@ -69,6 +71,7 @@ type Server struct {
 	queue   Queue
 	broker  *joblog.Broker
 	archive *joblog.Archive
+	backups Backups
 	clock   clock.WithTicker
 	log     *slog.Logger
 	prices  func(region string) map[string]api.Price
@@ -93,7 +96,8 @@ type Server struct {
 func New(options Options) (*Server, error) {
 	s := &Server{
 		store: options.Store, queue: options.Queue, broker: options.Broker, archive: options.Archive,
-		clock: options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
+		backups: options.Backups,
+		clock:   options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
 		timing: options.Stream.withDefaults(),
 	}
 	if s.clock == nil {
@@ -116,6 +120,11 @@ func New(options Options) (*Server, error) {
 	var err error
 	if s.metrics, err = newMetrics(s, options.Version); err != nil {
 		return nil, err
+	}
+	if s.backups != nil {
+		if err := s.registry.Register(&backupMetrics{s.backups}); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	if err := s.writePages(); err != nil {
 		return nil, err

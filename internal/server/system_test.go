@@ -22,6 +22,7 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/joblog"
@@ -63,16 +64,18 @@ type setUp struct {
 	// wrap replaces what the server sees of the store or the queue.
 	wrapStore func(store.Store) store.Store
 	wrapQueue func(Queue) Queue
-	prices    placement.Prices
-	transport http.RoundTripper
-	noLoops   bool
-	wait      time.Duration
-	waiting   int
+	// wrapBackups does that for the keeper of backups.
+	wrapBackups func(Backups) Backups
+	prices      placement.Prices
+	transport   http.RoundTripper
+	noLoops     bool
+	wait        time.Duration
+	waiting     int
 }
 
 func start(t testing.TB, change ...func(*setUp)) *system {
 	t.Helper()
-	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }}
+	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }, wrapBackups: func(b Backups) Backups { return b }}
 	for _, f := range change {
 		f(&set)
 	}
@@ -107,6 +110,7 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	options := set.Options
 	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
 	options.Broker, options.Archive = s.broker, s.archive
+	options.Backups = set.wrapBackups(s.keeper(db, log))
 	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
 	options.Version = api.Version{Version: "test", Commit: "none", Go: "go"}
 	if s.server, err = New(options); err != nil {
@@ -118,6 +122,27 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	s.serve(listener, set.noLoops)
 	s.admin = s.client(s.token)
 	return s
+}
+
+// keeper keeps backups of the database in a directory.
+func (s *system) keeper(db *sqlite.Store, log *slog.Logger) *backup.Keeper {
+	s.t.Helper()
+	vault, err := backup.OpenVault(s.t.Context(), s.t.TempDir())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	keeper, err := backup.NewKeeper(backup.KeeperOptions{
+		Source: db, Vault: vault, Scratch: filepath.Join(s.t.TempDir(), "scratch"), Clock: clock.RealClock{}, Log: log,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := errors.Join(keeper.Close(), vault.Close()); err != nil {
+			s.t.Errorf("closing the vault: %v", err)
+		}
+	})
+	return keeper
 }
 
 // serve runs the server and the queue's loops until the test ends.
