@@ -33,7 +33,7 @@ type Refusal struct{ Message string }
 
 func (r *Refusal) Error() string { return r.Message }
 
-// ErrIdentity: who is behind a credential cannot be found out now.
+// ErrIdentity says that who is behind a credential cannot be found out now.
 var ErrIdentity = errors.New("cannot find out who calls")
 
 // identify reads a credential that is no token.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // STS answers GetCallerIdentity requests that are signed right.
@@ -93,10 +93,7 @@ func (s *STS) caller(r *http.Request) (arn, code string) {
 
 func (s *STS) signature(r *http.Request, query url.Values, scope []string, at time.Time) string {
 	unsigned := url.Values{"Action": query["Action"], "Version": query["Version"], "X-Amz-Expires": query["X-Amz-Expires"]}
-	again, err := http.NewRequest(http.MethodGet, "https://"+r.Host+"/?"+unsigned.Encode(), http.NoBody)
-	if err != nil {
-		return ""
-	}
+	again := httptest.NewRequest(http.MethodGet, "https://"+r.Host+"/?"+unsigned.Encode(), http.NoBody)
 	for name := range strings.SplitSeq(query.Get("X-Amz-SignedHeaders"), ";") {
 		if name != "host" {
 			again.Header.Set(name, r.Header.Get(name))

@@ -40,12 +40,14 @@ const maxLife = 15 * time.Minute
 // 2 KB, without a promise.
 const maxCredential = 12 << 10
 
-// ErrRefused: the credential proves nothing. Its text says why, to whoever
-// sent it.
-var ErrRefused = errors.New("refused")
-
-// ErrUnavailable: STS could not be asked; a later try may succeed.
-var ErrUnavailable = errors.New("STS did not answer")
+// The errors that callers decide on.
+var (
+	// ErrRefused: the credential proves nothing. Its text says why, to whoever
+	// sent it.
+	ErrRefused = errors.New("refused")
+	// ErrUnavailable: STS could not be asked; a later try may succeed.
+	ErrUnavailable = errors.New("STS did not answer")
+)
 
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
