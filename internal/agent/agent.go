@@ -116,11 +116,11 @@ type Agent struct {
 	session
 	// fenced is set once trust has ended and everything was killed for it.
 	fenced bool
-	// busy attempts are being applied, closing ones are having their logs
-	// shipped; answering holds IDs of requests.
+	// busy attempts are being applied; answering is the attempt that each
+	// request which is being answered is about, by the request's ID.
 	busy      map[job.AttemptID]bool
-	closing   map[job.AttemptID]bool
-	answering map[string]bool
+	closing   map[job.AttemptID]closing
+	answering map[string]job.AttemptID
 	// finishing has a place for each attempt whose logs may be shipped now.
 	finishing chan struct{}
 }
@@ -200,7 +200,7 @@ func New(options Options) *Agent {
 	return &Agent{
 		Options: o, background: context.Background(), session: newSession(),
 		changed: make(chan struct{}, 1),
-		busy:    map[job.AttemptID]bool{}, closing: map[job.AttemptID]bool{}, answering: map[string]bool{},
+		busy:    map[job.AttemptID]bool{}, closing: map[job.AttemptID]closing{}, answering: map[string]job.AttemptID{},
 		finishing: make(chan struct{}, maxFinishing),
 	}
 }

@@ -29,12 +29,14 @@ type fakeRuntime struct {
 	applying chan struct{}
 	stopErr  error
 	stopping func()
-	listErr  error
-	unsynced bool
-	changed  chan struct{}
-	fenced   chan struct{}
-	capacity capacity.Snapshot
-	restless func() capacity.Snapshot
+	// forgetting, if it is there, holds up each Forget until it is told.
+	forgetting chan struct{}
+	listErr    error
+	unsynced   bool
+	changed    chan struct{}
+	fenced     chan struct{}
+	capacity   capacity.Snapshot
+	restless   func() capacity.Snapshot
 }
 
 func newFakeRuntime() *fakeRuntime {
@@ -91,6 +93,9 @@ func (f *fakeRuntime) Stop(_ context.Context, id job.AttemptID) error {
 }
 
 func (f *fakeRuntime) Forget(_ context.Context, id job.AttemptID) error {
+	if f.forgetting != nil {
+		f.forgetting <- struct{}{}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.call("forget %s.%d", id.Job, id.Attempt)
@@ -165,7 +170,10 @@ type fakeServer struct {
 	syncs    chan exchange
 	archived chan api.AttemptRef
 	answers  chan string
-	archive  error
+	// reading, if it is there, holds up each answer until its client has read
+	// all of it.
+	reading chan struct{}
+	archive error
 }
 
 func newFakeServer() *fakeServer {
@@ -207,6 +215,9 @@ func (f *fakeServer) Answer(_ context.Context, _ string, request api.Request, bo
 	if refused != nil {
 		f.answers <- request.ID + ": " + refused.Error()
 		return nil //nolint:nilerr // the refusal is what was to be delivered
+	}
+	if f.reading != nil {
+		<-f.reading
 	}
 	text, err := io.ReadAll(body)
 	f.answers <- request.ID + ": " + string(text)

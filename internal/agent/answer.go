@@ -8,14 +8,20 @@ import (
 	"io"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 )
 
-// answer streams the answer to a client's question, once.
+// answer streams the answer to a client's question, once. Until it is over the
+// attempt is not forgotten.
 func (a *Agent) answer(question api.Request) {
+	id := attemptID(question.AttemptRef)
 	a.mu.Lock()
-	known := a.answering[question.ID]
-	a.answering[question.ID] = true
+	_, known := a.answering[question.ID]
+	gone := a.closing[id] == forgetting
+	if !known && !gone {
+		a.answering[question.ID] = id
+	}
 	a.mu.Unlock()
 	if known {
 		return
@@ -23,7 +29,11 @@ func (a *Agent) answer(question api.Request) {
 	a.Go(func() {
 		ctx, cancel := context.WithCancel(a.background)
 		defer cancel()
-		body, refused := a.body(ctx, question)
+		var body io.ReadCloser
+		refused := runtime.ErrNotFound
+		if !gone {
+			body, refused = a.body(ctx, question)
+		}
 		if body != nil {
 			defer body.Close()
 		}
@@ -33,7 +43,19 @@ func (a *Agent) answer(question api.Request) {
 		a.mu.Lock()
 		delete(a.answering, question.ID)
 		a.mu.Unlock()
+		a.finishReported(ctx)
 	})
+}
+
+// answered tells whether a client is being told of the attempt; a.mu must be
+// held.
+func (a *Agent) answered(id job.AttemptID) bool {
+	for _, about := range a.answering {
+		if about == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Agent) body(ctx context.Context, question api.Request) (io.ReadCloser, error) {

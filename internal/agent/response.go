@@ -26,14 +26,15 @@ func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response ap
 	}
 	a.acknowledge(request, response)
 	a.dropForeign(ctx)
+	// Before anything is forgotten that is asked for.
+	for _, question := range response.Requests {
+		a.answer(question)
+	}
 	a.finishReported(ctx)
 	a.condemn(response.Stop)
 	a.stopCondemned(ctx)
 	for _, start := range response.Start {
 		a.start(start)
-	}
-	for _, question := range response.Requests {
-		a.answer(question)
 	}
 }
 
@@ -229,8 +230,22 @@ func (a *Agent) dropForeign(ctx context.Context) {
 	}
 }
 
+// closing is how far an attempt is on its way out.
+type closing int
+
+// What becomes of an attempt whose end the control plane knows.
+const (
+	// shipping: its logs are on their way to the archive.
+	shipping closing = iota + 1
+	// shipped: they are there, and a client is still being told of it.
+	shipped
+	// forgetting: the runtime is removing what is left.
+	forgetting
+)
+
 // finishReported ships the logs of attempts whose end the control plane
-// knows, and forgets them. An attempt is never forgotten before both.
+// knows, and forgets them. An attempt is never forgotten before both, nor while
+// a client is being told of it.
 func (a *Agent) finishReported(ctx context.Context) {
 	held, _, err := a.Runtime.List(ctx)
 	if err != nil {
@@ -238,40 +253,65 @@ func (a *Agent) finishReported(ctx context.Context) {
 	}
 	for _, o := range held {
 		a.mu.Lock()
-		ready := o.Phase.Terminal() && a.reported[o.ID] == o.Phase && !a.closing[o.ID] && a.idle(o.ID) && !a.foreign(o)
+		ready := o.Phase.Terminal() && a.reported[o.ID] == o.Phase && a.idle(o.ID) && !a.foreign(o) &&
+			(a.closing[o.ID] == 0 || a.closing[o.ID] == shipped && !a.answered(o.ID))
+		ship := a.closing[o.ID] == 0
 		if ready {
-			a.closing[o.ID] = true
+			a.closing[o.ID] = shipping
 		}
 		a.mu.Unlock()
 		if ready {
-			a.Go(func() { a.finish(o.ID) })
+			a.Go(func() { a.finish(o.ID, ship) })
 		}
 	}
 }
 
-func (a *Agent) finish(id job.AttemptID) {
+func (a *Agent) finish(id job.AttemptID, ship bool) {
 	ctx := a.background
 	a.finishing <- struct{}{}
-	err := a.archive(ctx, id)
-	if err == nil {
+	var err error
+	if ship {
+		err = a.archive(ctx, id)
+	}
+	forgotten := false
+	if err == nil && a.mayForget(id) {
 		err = a.Runtime.Forget(ctx, id)
+		forgotten = true
 	}
 	<-a.finishing
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.closing, id)
 	if err != nil {
+		delete(a.closing, id)
 		a.leave(id, archivePause, false)
 		if ctx.Err() == nil {
 			a.Log.Warn("closing an attempt; it will be tried again", "region", a.Region, "job", id.Job, "attempt", id.Attempt, "error", err)
 		}
 		return
 	}
+	if !forgotten {
+		return
+	}
+	delete(a.closing, id)
 	delete(a.condemned, id)
 	delete(a.stopping, id)
 	delete(a.reported, id)
 	delete(a.told, id)
 	a.notice()
+}
+
+// mayForget takes the decision to forget an attempt whose logs were shipped:
+// who asks for it from then on is told that it is not here, and has the
+// archive.
+func (a *Agent) mayForget(id job.AttemptID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.answered(id) {
+		a.closing[id] = shipped
+		return false
+	}
+	a.closing[id] = forgetting
+	return true
 }
 
 func (a *Agent) archive(ctx context.Context, id job.AttemptID) error {

@@ -19,13 +19,6 @@ import (
 // lastLogs is how long a finished attempt's logs may still take to arrive.
 const lastLogs = 10 * time.Second
 
-// logTries is how often logs are asked for that were not there, and logPause
-// the time between.
-const (
-	logTries = 4
-	logPause = 300 * time.Millisecond
-)
-
 // awaiting says what to show while waiting.
 type awaiting struct {
 	output format
@@ -179,26 +172,7 @@ func (w *waiter) startCopy(ctx context.Context, attempt int) {
 	}()
 }
 
-// copy asks again where nothing came: an attempt that ends at once may be
-// forgotten by its region while its logs are on their way to the archive.
 func (w *waiter) copy(ctx context.Context, attempt int) error {
-	for try := 1; ; try++ {
-		err := w.copyOnce(ctx, attempt)
-		nothing := err == nil && !w.out.wrote || client.Is(err, api.ProblemGone)
-		if !nothing || try == logTries {
-			return err
-		}
-		timer := w.Clock.NewTimer(logPause)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-	}
-}
-
-func (w *waiter) copyOnce(ctx context.Context, attempt int) error {
 	logs, err := w.client.Logs(ctx, w.job.ID, client.LogOptions{Attempt: attempt, Follow: true})
 	if err != nil {
 		if client.Status(err) == http.StatusNotFound {

@@ -56,11 +56,12 @@ func (c *call) logs() error {
 	if !errors.Is(err, joblog.ErrNotFound) {
 		return err
 	}
-	if err := livePossible(j, attempt); err != nil {
+	region, err := c.holder(j, attempt)
+	if err != nil {
 		return err
 	}
 	live := &api.LogOptions{Container: options.Container, Follow: follow, Tail: options.Tail, Since: timeOnWire(options.Since), Timestamps: options.Timestamps}
-	err = c.liveLogs(j, api.Request{Kind: "logs", AttemptRef: refOf(attempt), Logs: live})
+	err = c.liveLogs(region, api.Request{Kind: "logs", AttemptRef: refOf(attempt), Logs: live})
 	if p := (*problem)(nil); errors.As(err, &p) && p.Type == api.ProblemNotHeld {
 		// It may have shipped them since they were looked for.
 		if info, statErr := c.archive.Stat(c.r.Context(), attempt); statErr == nil {
@@ -74,19 +75,37 @@ func refOf(id job.AttemptID) api.AttemptRef {
 	return api.AttemptRef{JobID: string(id.Job), Attempt: id.Attempt}
 }
 
-// livePossible tells why the region cannot be asked.
-func livePossible(j job.Job, attempt job.AttemptID) error {
-	switch {
-	case attempt.Attempt < j.Attempt || j.Logs == job.LogsLost:
-		return newProblem(api.ProblemGone, "the logs of attempt %d were lost with its region", attempt.Attempt)
-	case j.Logs == job.LogsNone:
-		return newProblem(api.ProblemNoLogs, "job %s is %s; nothing of attempt %d has run yet", j.ID, j.State, attempt.Attempt)
-	case j.Logs != job.LogsLive:
-		return newProblem(api.ProblemGone, "the archived logs of attempt %d were removed", attempt.Attempt)
-	case j.Region == "":
-		return newProblem(api.ProblemGone, "attempt %d has ended, and its region has not shipped the logs yet; try again", attempt.Attempt)
+// holder is the region to ask for an attempt's logs: the one that has the
+// attempt, or had it and has not shipped its logs yet. One that ends at once
+// may never have been seen to run.
+func (c *call) holder(j job.Job, attempt job.AttemptID) (region string, err error) {
+	lost := newProblem(api.ProblemGone, "the logs of attempt %d were lost with its region", attempt.Attempt)
+	if attempt.Attempt == j.Attempt {
+		switch {
+		case j.Logs == job.LogsLost:
+			return "", lost
+		case j.State == job.Claimed:
+			return "", newProblem(api.ProblemNoLogs, "job %s is %s; nothing of attempt %d has run yet", j.ID, j.State, attempt.Attempt)
+		case j.Logs == job.LogsArchived || j.Logs == job.LogsPartial:
+			return "", newProblem(api.ProblemGone, "the archived logs of attempt %d were removed", attempt.Attempt)
+		case j.Region != "":
+			return j.Region, nil
+		}
 	}
-	return nil
+	history, err := c.store.History(c.r.Context(), j.ID)
+	if err != nil {
+		return "", fmt.Errorf("reading the history of job %s: %w", j.ID, err)
+	}
+	for _, t := range history {
+		switch {
+		case t.Attempt != attempt.Attempt:
+		case t.Event == job.Claim:
+			region = t.Region
+		case t.Event == job.LostEvent:
+			return "", lost
+		}
+	}
+	return region, nil
 }
 
 func (c *call) logHeader(source job.LogState, attempt int) {
@@ -138,10 +157,10 @@ func (c *call) silentOrMissing(id job.ID, missing *joblog.NoContainer) error {
 }
 
 // liveLogs passes on what the region's agent sends, as it comes.
-func (c *call) liveLogs(j job.Job, request api.Request) error {
+func (c *call) liveLogs(region string, request api.Request) error {
 	controller, stop := c.stream()
 	defer stop()
-	answer, err := c.ask(j.Region, request)
+	answer, err := c.ask(region, request)
 	if err != nil {
 		return err
 	}

@@ -293,6 +293,33 @@ func TestLogsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// An attempt that failed is the job's no more, but its region has the logs
+// until it has shipped them.
+func TestLogsOfAnAttemptThatIsOver(t *testing.T) {
+	s := start(t)
+	a := s.openRegion(testRegion)
+	retries := 1
+	j := s.submit(func(sub *api.Submission) { sub.Retries = &retries })
+	ref := a.claim()
+	a.report(ref, "running", "failed")
+	if queued, err := s.admin.Job(t.Context(), j.ID); err != nil || queued.State != "queued" || queued.Region != "" {
+		t.Fatalf("the job is %s in %q, %v", queued.State, queued.Region, err)
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- a.answerNext(client.TypeText, strings.NewReader("one\n")) }()
+	logs, err := s.admin.Logs(t.Context(), j.ID, client.LogOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	if text, err := io.ReadAll(logs); string(text) != "one\n" || err != nil || logs.Source != "live" {
+		t.Errorf("read %q from %s, %v", text, logs.Source, err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPodsAndClusterEvents(t *testing.T) {
 	s := start(t)
 	a := s.openRegion(testRegion)
