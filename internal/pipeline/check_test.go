@@ -105,11 +105,13 @@ func TestCheckBounds(t *testing.T) {
 	if faults := lines(Check(dense)); len(faults) != 1 || !strings.Contains(faults[0], "4950 dependencies") {
 		t.Errorf("too many dependencies: %q", faults)
 	}
-	sources := many(MaxSources + 1)
-	for i := range sources {
-		sources[i].Wanted = []string{"k"}
+	wide := many(MaxSources + 2)
+	var found []Found
+	for i := range MaxSources + 1 {
+		wide[MaxSources+1].After = append(wide[MaxSources+1].After, Dependency{Step: wide[i].Name, Condition: OnSuccess})
+		found = append(found, Found{fmt.Sprint("f", i), Reference{wide[i].Name, "k"}}, Found{"again", Reference{wide[0].Name, "l"}})
 	}
-	if faults := lines(Check(sources)); len(faults) != 1 || !strings.Contains(faults[0], "outputs of 33 steps") {
+	if faults := lines(Resolve(wide, MaxSources+1, found)); len(faults) != 1 || !strings.HasPrefix(faults[0], "f32: refers to one step more than the 32") {
 		t.Errorf("too many sources: %q", faults)
 	}
 }

@@ -65,11 +65,23 @@ func Resolve(steps []Step, step int, found []Found) []job.Fault {
 			fault(f.Field, "%q cannot be the name of an output", shorten(f.Key))
 		case !waitsFor(steps, steps[step].Name, f.Step):
 			fault(f.Field, "refers to an output of step %s, for which this step does not wait; name it in after", f.Step)
+		case len(steps[source].Wanted) == 0 && sources(steps) == MaxSources:
+			fault(f.Field, "refers to one step more than the %d whose outputs a pipeline may refer to", MaxSources)
 		case !slices.Contains(steps[source].Wanted, f.Key):
 			steps[source].Wanted = append(steps[source].Wanted, f.Key)
 		}
 	}
 	return faults
+}
+
+// sources counts the steps whose outputs are wanted.
+func sources(steps []Step) (n int) {
+	for _, s := range steps {
+		if len(s.Wanted) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Fill returns a decoded JSON value with the outputs in place of references:
