@@ -35,12 +35,24 @@ type RestoreOptions struct {
 	// At is the moment to go back to; zero is the last there is.
 	At time.Time
 	// Depth is how closely the database is looked at before it is given out.
-	Depth sqlite.Examination
+	Depth Depth
 	Clock clock.PassiveClock
 	Log   *slog.Logger
 	// Say is told of each step, for whoever waits; nil is nobody.
 	Say func(step string)
 }
+
+// Depth says how closely to look at a restored database.
+type Depth = sqlite.Examination
+
+// The depths, each with what the one before looks at: that it can be read and
+// counted; that every page is sound; that every counter is what a recount
+// gives.
+const (
+	Count   = sqlite.Count
+	Check   = sqlite.Check
+	Recount = sqlite.Recount
+)
 
 // Restored is what a restore made.
 type Restored struct {

@@ -108,6 +108,18 @@ func (p *Program) tokenIDs() completer {
 	})
 }
 
+// backupIDs completes IDs of backups.
+func (p *Program) backupIDs() completer {
+	return once(p.ask(func(ctx context.Context, c *client.Client, _ []string) ([]string, error) {
+		list, err := c.Backups(ctx)
+		var ids []string
+		for _, b := range list.Items {
+			ids = append(ids, cobra.CompletionWithDesc(b.ID, b.State))
+		}
+		return ids, err
+	}))
+}
+
 // ask completes with what the server says, and with nothing if it says
 // nothing soon.
 func (p *Program) ask(question func(context.Context, *client.Client, []string) ([]string, error)) completer {

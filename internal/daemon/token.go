@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"k8s.io/utils/clock"
+
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/server"
 	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
 // adminFile holds the first admin token, in the control plane's directory.
@@ -72,6 +76,19 @@ func (c *ControlPlane) adminToken(ctx context.Context, renew bool) error {
 		return fmt.Errorf("keeping the admin token: %w", err)
 	}
 	return nil
+}
+
+// RenewAdminToken makes a new admin token for the database in a directory that
+// no server uses, and ends the one that was made before. It returns the file
+// that holds it.
+func RenewAdminToken(ctx context.Context, dir string, clock clock.WithTicker) (file string, err error) {
+	s, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, backup.DatabaseFile), Readers: 1})
+	if err != nil {
+		return "", err
+	}
+	c := &ControlPlane{dir: dir, clock: clock, store: s}
+	err = c.adminToken(ctx, true)
+	return c.AdminTokenFile, errors.Join(err, s.Close())
 }
 
 // noneYet makes Bootstrap think that there is no token.
