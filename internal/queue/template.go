@@ -13,15 +13,21 @@ import (
 	"github.com/gco-project/gco/internal/template"
 )
 
+// maxRenderedBytes bounds what the templates of one call are rendered to: a
+// small batch can name a large template a thousand times.
+const maxRenderedBytes = 32 << 20
+
 // templates are those that one call has read; the submissions of a batch
 // often share one.
 type templates struct {
 	store store.Templates
 	read  map[api.TemplateRef]template.Template
+	// left is what the call may still render, in bytes.
+	left int
 }
 
 func (q *Queue) newTemplates() *templates {
-	return &templates{store: q.Store, read: map[api.TemplateRef]template.Template{}}
+	return &templates{store: q.Store, read: map[api.TemplateRef]template.Template{}, left: maxRenderedBytes}
 }
 
 // expand turns a request that names a template into one with a manifest, and
@@ -41,7 +47,12 @@ func (t *templates) expand(ctx context.Context, request api.Submission) (api.Sub
 	if err != nil || len(faults) > 0 {
 		return request, none, faults, err
 	}
+	if t.left < len(of.Job) {
+		return request, none, []job.Fault{{Field: "template", Message: fmt.Sprintf(
+			"comes after submissions of the same batch that render to %d MiB; send fewer at once", maxRenderedBytes>>20)}}, nil
+	}
 	rendered, faults := template.Render(of, request.Parameters)
+	t.left -= max(len(rendered), len(of.Job))
 	if len(faults) > 0 {
 		return request, none, faults, nil
 	}

@@ -264,6 +264,26 @@ func TestBatchReadsATemplateOnce(t *testing.T) {
 	}
 }
 
+// TestBatchOfLargeTemplates: a small request does not become a large one.
+func TestBatchOfLargeTemplates(t *testing.T) {
+	f := newFixture(t, anyNamespace)
+	large := trainTemplate(1)
+	large.Job = json.RawMessage(strings.Replace(string(large.Job), `"echo '{{name}}'"`, `"`+strings.Repeat("x", 200<<10)+`"`, 1))
+	f.putTemplate(large)
+	batch := slices.Repeat([]Submission{{Identity: "ann", Request: from(0, `{"name":"a"}`)}}, 200)
+	accepted := 0
+	for _, result := range f.Submit(t.Context(), batch) {
+		if result.Err == nil {
+			accepted++
+		} else if invalid, ok := errors.AsType[*job.Invalid](result.Err); !ok || invalid.Faults[0].Field != "template" {
+			t.Fatal(result.Err)
+		}
+	}
+	if size := accepted * len(large.Job); size > maxRenderedBytes || size < maxRenderedBytes/2 {
+		t.Errorf("%d of %d were accepted, %d bytes", accepted, len(batch), size)
+	}
+}
+
 func TestRenderStoresNothing(t *testing.T) {
 	f := newFixture(t, anyNamespace)
 	f.putTemplate(trainTemplate(1))
