@@ -14,8 +14,9 @@ import (
 )
 
 // maxRenderedBytes bounds what the templates of one call are rendered to: a
-// small batch can name a large template a thousand times.
-const maxRenderedBytes = 32 << 20
+// small batch can name a large template a thousand times. It is as much as a
+// batch of manifests may have.
+const maxRenderedBytes = 16 << 20
 
 // templates are those that one call has read; the submissions of a batch
 // often share one.
