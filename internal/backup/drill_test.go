@@ -335,6 +335,20 @@ func same(t *testing.T, before, after string) {
 	}
 }
 
+func execute(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func dump(t *testing.T, path, query string) []string {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {
