@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // Demand is what one job asks of a region: its pods that run at the same time,
@@ -26,6 +27,8 @@ type Pod struct {
 	// Affinity is required node affinity: one of the terms must hold.
 	Affinity    []Term       `json:"affinity,omitempty"`
 	Tolerations []Toleration `json:"tolerations,omitempty"`
+	// CapacityType is that of the nodes it may land on; empty is any.
+	CapacityType Type `json:"capacityType,omitempty"`
 }
 
 // Term is a conjunction of requirements on a node's labels.
@@ -46,6 +49,15 @@ type Toleration struct {
 	Operator string `json:"operator,omitempty"`
 	Value    string `json:"value,omitempty"`
 	Effect   string `json:"effect,omitempty"`
+}
+
+// OfType is the same demand on one market only.
+func (d Demand) OfType(t Type) Demand {
+	pods := slices.Clone(d.Pods)
+	for i := range pods {
+		pods[i].CapacityType = t
+	}
+	return Demand{Pods: pods}
 }
 
 // Total is the sum over all pods.

@@ -36,15 +36,6 @@ const (
 	Wait OnRegionLost = "wait"
 )
 
-// CapacityType says on which market the capacity may be bought.
-type CapacityType string
-
-// The capacity types; empty means either.
-const (
-	OnDemand CapacityType = "on-demand"
-	Spot     CapacityType = "spot"
-)
-
 // Spec is what a user submitted. It never changes after the submission.
 type Spec struct {
 	Namespace string            `json:"namespace"`
@@ -80,9 +71,9 @@ type TemplateRef struct {
 // Constraints limit where a job may be placed.
 type Constraints struct {
 	// Regions lists the only ones allowed; empty allows every one.
-	Regions      []string     `json:"regions,omitempty"`
-	AvoidRegions []string     `json:"avoidRegions,omitempty"`
-	CapacityType CapacityType `json:"capacityType,omitempty"`
+	Regions      []string      `json:"regions,omitempty"`
+	AvoidRegions []string      `json:"avoidRegions,omitempty"`
+	CapacityType capacity.Type `json:"capacityType,omitempty"`
 	// MaxPricePerHour limits the price of the whole demand, in the currency
 	// of the configured prices; 0 is no limit.
 	MaxPricePerHour float64 `json:"maxPricePerHour,omitempty"`
@@ -198,7 +189,7 @@ func (c Constraints) validate() []Fault {
 			}
 		}
 	}
-	if c.CapacityType != "" && c.CapacityType != OnDemand && c.CapacityType != Spot {
+	if c.CapacityType != "" && c.CapacityType != capacity.OnDemand && c.CapacityType != capacity.Spot {
 		faults = append(faults, Fault{"placement.capacityType", fmt.Sprintf("%q is not one of on-demand, spot", c.CapacityType)})
 	}
 	// The negated form also refuses NaN.

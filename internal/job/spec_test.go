@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/gco-project/gco/internal/capacity"
 )
 
 func validSpec() Spec {
@@ -78,7 +80,7 @@ func TestEachFieldIsChecked(t *testing.T) {
 		{"one region more", func(s *Spec) { s.Placement.Regions = names(maxRegionsInOneField + 1) }, "placement.regions"},
 		{"a region twice", func(s *Spec) { s.Placement.AvoidRegions = []string{"a", "b", "a"} }, "placement.avoidRegions[2]"},
 		{"a region that is no name", func(s *Spec) { s.Placement.Regions = []string{"a", "B"} }, "placement.regions[1]"},
-		{"spot", func(s *Spec) { s.Placement.CapacityType = Spot }, ""},
+		{"spot", func(s *Spec) { s.Placement.CapacityType = capacity.Spot }, ""},
 		{"a market that does not exist", func(s *Spec) { s.Placement.CapacityType = "gift" }, "placement.capacityType"},
 		{"a price below zero", func(s *Spec) { s.Placement.MaxPricePerHour = -0.01 }, "placement.maxPricePerHour"},
 		{"a price that is no number", func(s *Spec) { s.Placement.MaxPricePerHour = math.NaN() }, "placement.maxPricePerHour"},
@@ -167,7 +169,7 @@ func FuzzNames(f *testing.F) {
 func FuzzValidate(f *testing.F) {
 	full := validSpec()
 	full.Labels = map[string]string{"team": "a"}
-	full.Placement = Constraints{Regions: []string{"a"}, AvoidRegions: []string{"b"}, CapacityType: Spot, MaxPricePerHour: 1.5}
+	full.Placement = Constraints{Regions: []string{"a"}, AvoidRegions: []string{"b"}, CapacityType: capacity.Spot, MaxPricePerHour: 1.5}
 	full.Deadline, full.Class, full.RetryOf = time.Hour, "c", "r"
 	for _, spec := range []Spec{{}, validSpec(), full} {
 		seed, err := json.Marshal(spec)

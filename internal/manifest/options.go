@@ -11,6 +11,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 )
 
@@ -30,7 +31,7 @@ type Options struct {
 	Deadline, TTLAfterFinished, OnRegionLostLimit *time.Duration
 	OnRegionLost                                  *job.OnRegionLost
 	Regions, AvoidRegions                         []string
-	CapacityType                                  *job.CapacityType
+	CapacityType                                  *capacity.Type
 	// MaxPricePerHour is for the whole demand, in the currency of the
 	// configured prices.
 	MaxPricePerHour *float64
@@ -50,7 +51,7 @@ var optionSetters = map[string]func(*Options, string) error{
 	"regions":       func(o *Options, text string) error { return setRegions(&o.Regions, text) },
 	"avoid-regions": func(o *Options, text string) error { return setRegions(&o.AvoidRegions, text) },
 	"capacity-type": func(o *Options, text string) error {
-		return setChoice(&o.CapacityType, text, job.OnDemand, job.Spot)
+		return setChoice(&o.CapacityType, text, capacity.OnDemand, capacity.Spot)
 	},
 	"max-price-per-hour": func(o *Options, text string) error { return setPrice(&o.MaxPricePerHour, text) },
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/manifest"
 )
@@ -29,7 +30,7 @@ func TestOptions(t *testing.T) {
 	want := manifest.Options{
 		Priority: new(10), Retries: new(0), Deadline: new(90 * time.Minute), TTLAfterFinished: new(24 * time.Hour),
 		OnRegionLost: new(job.Wait), OnRegionLostLimit: new(10 * time.Minute), Regions: []string{"us-east-1", "eu-west-1"},
-		AvoidRegions: []string{"ap-south-1"}, CapacityType: new(job.Spot), MaxPricePerHour: new(2.5),
+		AvoidRegions: []string{"ap-south-1"}, CapacityType: new(capacity.Spot), MaxPricePerHour: new(2.5),
 	}
 	if !reflect.DeepEqual(out.Options, want) {
 		t.Errorf("options are %+v", out.Options)

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // layout is the list of resource names that a node can count, sorted. Nodes of
@@ -124,7 +123,7 @@ type group struct {
 
 // groups compiles a demand, largest pods first. Groups of the same shape are
 // joined, so that the order of a demand's groups does not matter.
-func (c *catalog) groups(demand capacity.Demand, market job.CapacityType) []group {
+func (c *catalog) groups(demand capacity.Demand) []group {
 	if len(c.pods)+len(demand.Pods) > c.maxPods {
 		c.pods = map[string]*pod{}
 		c.generation++
@@ -134,7 +133,7 @@ func (c *catalog) groups(demand capacity.Demand, market job.CapacityType) []grou
 		if g.Count <= 0 {
 			continue
 		}
-		p := c.pod(g.Pod, market)
+		p := c.pod(g.Pod)
 		if i := slices.IndexFunc(out, func(o group) bool { return o.pod == p }); i >= 0 {
 			out[i].count = min(out[i].count+int64(g.Count), maxCount)
 			continue
@@ -147,20 +146,20 @@ func (c *catalog) groups(demand capacity.Demand, market job.CapacityType) []grou
 	return out
 }
 
-func (c *catalog) pod(spec capacity.Pod, market job.CapacityType) *pod {
-	c.key = c.appendPodKey(c.key[:0], spec, market)
+func (c *catalog) pod(spec capacity.Pod) *pod {
+	c.key = c.appendPodKey(c.key[:0], spec)
 	if p := c.pods[string(c.key)]; p != nil {
 		return p
 	}
-	p := newPod(len(c.pods), string(c.key), spec, market)
+	p := newPod(len(c.pods), string(c.key), spec)
 	c.pods[p.key] = p
 	return p
 }
 
 // appendPodKey writes all that tells pods apart for placement. Every text and
 // every list has its length before it, so that no two pods have one key.
-func (c *catalog) appendPodKey(key []byte, spec capacity.Pod, market job.CapacityType) []byte {
-	key = appendText(key, string(market))
+func (c *catalog) appendPodKey(key []byte, spec capacity.Pod) []byte {
+	key = appendText(key, string(spec.CapacityType))
 	key = c.appendSorted(key, len(spec.Requests), maps.Keys(spec.Requests), func(key []byte, name string) []byte {
 		return binary.AppendVarint(key, max(0, spec.Requests[name]))
 	})

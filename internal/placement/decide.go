@@ -86,7 +86,7 @@ const (
 func (f *Fleet) inquire(request Request, policy Policy, now time.Time) *inquiry {
 	q := &inquiry{
 		request: request, fleet: f, policy: policy, now: now,
-		groups:   f.catalog.groups(request.Demand, request.Constraints.CapacityType),
+		groups:   f.catalog.groups(request.Demand),
 		weights:  policy.Weights.normalized(),
 		cheapest: math.Inf(1),
 	}
@@ -256,7 +256,7 @@ func (r *region) price(groups []group) (price float64, known bool) {
 		v := r.view(g.pod)
 		if v.priced == unasked {
 			var missing string
-			if v.price, missing = r.prices.perPod(g.needs, g.market); missing == "" {
+			if v.price, missing = r.prices.perPod(g.needs, g.spec.CapacityType); missing == "" {
 				v.priced = yes
 			} else {
 				v.priced = no

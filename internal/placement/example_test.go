@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/placement"
 )
 
@@ -142,8 +141,8 @@ func ExampleDefaultPolicy() {
 func ExamplePrices_PerHour() {
 	spot := 0.9
 	prices := placement.Prices{capacity.CPU: {OnDemand: 0.04}, "nvidia.com/gpu": {OnDemand: 2.5, Spot: &spot}}
-	fmt.Println(prices.PerHour(training.Demand, job.OnDemand))
-	fmt.Println(prices.PerHour(training.Demand, job.Spot)) // cpu has no spot price
+	fmt.Println(prices.PerHour(training.Demand, capacity.OnDemand))
+	fmt.Println(prices.PerHour(training.Demand, capacity.Spot)) // cpu has no spot price
 	// Output:
 	// 21.28 true
 	// 0 false

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // rejections says of each region that will not do why; only those that are
@@ -100,8 +99,8 @@ func (q *inquiry) backoffMessage(r *region) string {
 }
 
 func (q *inquiry) priceUnknownMessage(r *region) string {
-	market := cmp.Or(q.request.Constraints.CapacityType, job.OnDemand)
 	for _, g := range q.groups {
+		market := cmp.Or(g.spec.CapacityType, capacity.OnDemand)
 		if _, missing := r.prices.perPod(g.needs, market); missing != "" {
 			return fmt.Sprintf("the job has a price limit, and the %s price of %s here is not known (0 would mean free of charge)", market, missing)
 		}
@@ -119,7 +118,7 @@ func (r *region) roomMessage(why reason, groups []group) string {
 		case v.hopeless == noMatchingNode:
 			return r.mismatchMessage(g.pod)
 		case v.hopeless == capacityTypeNotOffered:
-			return fmt.Sprintf("wants %s capacity; no node here that suits it otherwise is (%s)", g.market, plural(r.suiting(g.pod), "node"))
+			return fmt.Sprintf("wants %s capacity; no node here that suits it otherwise is (%s)", g.spec.CapacityType, plural(r.suiting(g.pod), "node"))
 		case v.hopeless != fits:
 			return r.onePodMessage(g.pod, true)
 		case v.empty+v.emptySpare < g.count:

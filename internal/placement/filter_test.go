@@ -139,16 +139,16 @@ func TestFilters(t *testing.T) {
 			"no-matching-node", "no node here will take such a pod (2 nodes): 2 outside the required node affinity",
 		},
 		{
-			"spot where there is none", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = job.Spot }), with8,
+			"spot where there is none", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = capacity.Spot }), with8,
 			"capacity-type-not-offered", "wants spot capacity; no node here that suits it otherwise is (2 nodes)",
 		},
 		{
-			"on-demand where all is spot", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = job.OnDemand }),
+			"on-demand where all is spot", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = capacity.OnDemand }),
 			live("r", labelled(gpuNodes(1, 8), "eks.amazonaws.com/capacityType", "SPOT")),
 			"capacity-type-not-offered", "wants on-demand capacity; no node here that suits it otherwise is (1 node)",
 		},
 		{
-			"spot where there is some", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = job.Spot }),
+			"spot where there is some", constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = capacity.Spot }),
 			live("r", labelled(gpuNodes(1, 8), "karpenter.sh/capacity-type", "spot")),
 			"", "",
 		},

@@ -84,5 +84,6 @@ func freeOf(f *Fleet, name string) []shape {
 func constrained(demand capacity.Demand, change func(*job.Constraints)) Request {
 	request := Request{Demand: demand}
 	change(&request.Constraints)
+	request.Demand = demand.OfType(request.Constraints.CapacityType)
 	return request
 }

@@ -80,7 +80,7 @@ func (r *region) subtract(promised []Promised) {
 			continue
 		}
 		r.ahead += int64(p.Count)
-		for _, g := range r.catalog.groups(p.Demand, "") {
+		for _, g := range r.catalog.groups(p.Demand) {
 			g.count = min(g.count*min(int64(p.Count), maxCount), maxCount)
 			all = append(all, g)
 		}
@@ -102,7 +102,7 @@ func (f *Fleet) Take(region string, demand capacity.Demand) {
 	}
 	r := f.regions[at]
 	r.ahead++
-	if groups := f.catalog.groups(demand, ""); !r.takeAll(groups) {
+	if groups := f.catalog.groups(demand); !r.takeAll(groups) {
 		r.takeSome(groups)
 	}
 }

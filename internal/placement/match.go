@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // The labels that name a node's architecture, with GOARCH's names.
@@ -15,25 +14,6 @@ const (
 	archLabel     = "kubernetes.io/arch"
 	betaArchLabel = "beta.kubernetes.io/arch"
 )
-
-// spotLabels mark nodes that may be interrupted, by the label and the value
-// that each provisioner sets. A node without any of them is on-demand.
-var spotLabels = []struct{ key, value string }{
-	{"karpenter.sh/capacity-type", "spot"},
-	{"eks.amazonaws.com/capacityType", "SPOT"},
-	{"cloud.google.com/gke-spot", "true"},
-	{"kubernetes.azure.com/scalesetpriority", "spot"},
-}
-
-// marketOf tells on which market a node was bought.
-func marketOf(labels map[string]string) job.CapacityType {
-	for _, label := range spotLabels {
-		if labels[label.key] == label.value {
-			return job.Spot
-		}
-	}
-	return job.OnDemand
-}
 
 // mismatch says why no pod of the spec may land on such a node; it is empty
 // where one may. The rules are those of kube-scheduler's NodeAffinity and

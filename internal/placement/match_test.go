@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 func profileOf(node capacity.NodeShape) *profile {
@@ -119,24 +118,4 @@ func TestTolerationsMeanWhatKubernetesMeans(t *testing.T) {
 			t.Fatalf("%+v of %+v: %v, Kubernetes says %v", toleration, taint, got, want)
 		}
 	})
-}
-
-func TestMarketOf(t *testing.T) {
-	for _, test := range []struct {
-		key, value string
-		want       job.CapacityType
-	}{
-		{"karpenter.sh/capacity-type", "spot", job.Spot},
-		{"karpenter.sh/capacity-type", "on-demand", job.OnDemand},
-		{"karpenter.sh/capacity-type", "reserved", job.OnDemand},
-		{"eks.amazonaws.com/capacityType", "SPOT", job.Spot},
-		{"eks.amazonaws.com/capacityType", "ON_DEMAND", job.OnDemand},
-		{"cloud.google.com/gke-spot", "true", job.Spot},
-		{"kubernetes.azure.com/scalesetpriority", "spot", job.Spot},
-		{"unrelated", "spot", job.OnDemand},
-	} {
-		if got := marketOf(map[string]string{test.key: test.value}); got != test.want {
-			t.Errorf("%s=%s: %s, want %s", test.key, test.value, got, test.want)
-		}
-	}
 }

@@ -229,7 +229,7 @@ func TestPodsThatDifferAreAskedAnew(t *testing.T) {
 		pod(tolerating(capacity.Toleration{Key: "a"})), pod(tolerating(capacity.Toleration{Value: "a"})),
 		pod(tolerating(capacity.Toleration{Operator: "a"})), pod(tolerating(capacity.Toleration{Effect: "a"})),
 	} {
-		key := string(c.appendPodKey(nil, p, ""))
+		key := string(c.appendPodKey(nil, p))
 		if before, taken := keys[key]; taken {
 			t.Errorf("pods %d and %d have one key", before, i)
 		}
@@ -238,9 +238,9 @@ func TestPodsThatDifferAreAskedAnew(t *testing.T) {
 
 	fleet := NewFleet([]Input{live("a", labelled(gpuNodes(1, 8), "karpenter.sh/capacity-type", "spot"))})
 	for _, test := range []struct {
-		market job.CapacityType
+		market capacity.Type
 		want   string
-	}{{"", "a"}, {job.OnDemand, ""}, {job.Spot, "a"}} {
+	}{{"", "a"}, {capacity.OnDemand, ""}, {capacity.Spot, "a"}} {
 		request := constrained(gpuPods(1, 1), func(c *job.Constraints) { c.CapacityType = test.market })
 		if got := Decide(request, fleet, DefaultPolicy(), noon).Region; got != test.want {
 			t.Errorf("market %q: %q, want %q", test.market, got, test.want)
@@ -278,6 +278,28 @@ func TestPromisesAreTakenLargestFirst(t *testing.T) {
 		left := NewFleet([]Input{input}).regions[0].sum()[gpu]
 		if left != 4 {
 			t.Errorf("%d GPUs are left, want 4: not all that was promised found its place", left)
+		}
+	}
+}
+
+// Room that is taken, or promised, is that on the market which was asked for.
+func TestRoomKeepsToTheCapacityType(t *testing.T) {
+	spot := labelled(gpuNodes(1, 8), "karpenter.sh/capacity-type", "spot")
+	room := NewRoom(capacity.Snapshot{Nodes: []capacity.NodeShape{gpuNodes(1, 8), spot}})
+	for i, step := range []struct {
+		of    capacity.Type
+		takes bool
+	}{{capacity.Spot, true}, {capacity.Spot, false}, {capacity.OnDemand, true}, {"", false}} {
+		if got := room.Take(gpuPods(1, 8).OfType(step.of)); got != step.takes {
+			t.Errorf("step %d: %q finds room: %v", i, step.of, got)
+		}
+	}
+	input := live("r", gpuNodes(1, 8), spot)
+	input.Promised = []Promised{{gpuPods(1, 8).OfType(capacity.Spot), 1}}
+	for of, fits := range map[capacity.Type]bool{capacity.Spot: false, capacity.OnDemand: true} {
+		decision := decide(t, Request{Demand: gpuPods(1, 1).OfType(of)}, input)
+		if got := decision.Region == "r"; got != fits {
+			t.Errorf("beside a promise on the spot market, %s fits: %v", of, got)
 		}
 	}
 }

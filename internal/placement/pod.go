@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // Bounds that keep sums within 64 bits, whatever an agent reports or a user
@@ -28,11 +27,10 @@ type pod struct {
 	id     int
 	key    string
 	spec   capacity.Pod
-	market job.CapacityType // empty: either
-	needs  []need           // without `pods`; extended resources first
-	slots  int64            // how many of a node's `pods` it takes
-	where  []position       // by layout ID
-	admits []answer         // by profile ID
+	needs  []need     // without `pods`; extended resources first
+	slots  int64      // how many of a node's `pods` it takes
+	where  []position // by layout ID
+	admits []answer   // by profile ID
 }
 
 // position says where in a layout the needs stand.
@@ -50,9 +48,9 @@ const (
 	no
 )
 
-func newPod(id int, key string, spec capacity.Pod, market job.CapacityType) *pod {
+func newPod(id int, key string, spec capacity.Pod) *pod {
 	return &pod{
-		id: id, key: key, spec: spec, market: market,
+		id: id, key: key, spec: spec,
 		needs: needsOf(spec.Requests),
 		slots: max(1, spec.Requests[capacity.Pods]),
 	}
@@ -146,7 +144,9 @@ func (p *pod) admitted(node *profile) bool {
 
 // offMarket tells whether the node was bought on another market than the job
 // wants.
-func (p *pod) offMarket(node *profile) bool { return p.market != "" && p.market != node.market }
+func (p *pod) offMarket(node *profile) bool {
+	return p.spec.CapacityType != "" && p.spec.CapacityType != node.market
+}
 
 // comparePods puts pods first that ask for more of the first resource, in the
 // order of needs, in which they differ.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 func TestDefaultPolicyIsValid(t *testing.T) {
@@ -46,20 +45,20 @@ func TestPerHour(t *testing.T) {
 	tests := []struct {
 		name   string
 		demand capacity.Demand
-		market job.CapacityType
+		market capacity.Type
 		price  float64
 		known  bool
 	}{
-		{"cores", podsOf(1, capacity.Resources{"cpu": 2500}), job.OnDemand, 0.1, true},
-		{"GiB", podsOf(1, capacity.Resources{"memory": 3 << 29}), job.OnDemand, 0.0075, true},
-		{"pieces times pods", podsOf(3, capacity.Resources{gpu: 2}), job.OnDemand, 15, true},
+		{"cores", podsOf(1, capacity.Resources{"cpu": 2500}), capacity.OnDemand, 0.1, true},
+		{"GiB", podsOf(1, capacity.Resources{"memory": 3 << 29}), capacity.OnDemand, 0.0075, true},
+		{"pieces times pods", podsOf(3, capacity.Resources{gpu: 2}), capacity.OnDemand, 15, true},
 		{"either market costs on-demand", podsOf(1, capacity.Resources{gpu: 1}), "", 2.5, true},
-		{"spot", podsOf(2, capacity.Resources{gpu: 1, "cpu": 1000}), job.Spot, 1, true},
-		{"spot that is not sold", podsOf(1, capacity.Resources{gpu: 1, "memory": 1 << 30}), job.Spot, 0, false},
-		{"one price missing", podsOf(1, capacity.Resources{gpu: 1, "aws.amazon.com/neuron": 1}), job.OnDemand, 0, false},
-		{"places for pods are free", podsOf(1, capacity.Resources{"cpu": 1000, "pods": 1}), job.OnDemand, 0.04, true},
-		{"several groups", capacity.Demand{Pods: append(gpuPods(1, 1).Pods, podsOf(2, capacity.Resources{"ephemeral-storage": 10 << 30}).Pods...)}, job.OnDemand, 2.56, true},
-		{"nothing", capacity.Demand{}, job.OnDemand, 0, true},
+		{"spot", podsOf(2, capacity.Resources{gpu: 1, "cpu": 1000}), capacity.Spot, 1, true},
+		{"spot that is not sold", podsOf(1, capacity.Resources{gpu: 1, "memory": 1 << 30}), capacity.Spot, 0, false},
+		{"one price missing", podsOf(1, capacity.Resources{gpu: 1, "aws.amazon.com/neuron": 1}), capacity.OnDemand, 0, false},
+		{"places for pods are free", podsOf(1, capacity.Resources{"cpu": 1000, "pods": 1}), capacity.OnDemand, 0.04, true},
+		{"several groups", capacity.Demand{Pods: append(gpuPods(1, 1).Pods, podsOf(2, capacity.Resources{"ephemeral-storage": 10 << 30}).Pods...)}, capacity.OnDemand, 2.56, true},
+		{"nothing", capacity.Demand{}, capacity.OnDemand, 0, true},
 	}
 	for _, test := range tests {
 		price, known := prices.PerHour(test.demand, test.market)
@@ -67,7 +66,7 @@ func TestPerHour(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %v, %v", test.name, price, known, test.price, test.known)
 		}
 	}
-	if _, known := Prices(nil).PerHour(gpuPods(1, 1), job.OnDemand); known {
+	if _, known := Prices(nil).PerHour(gpuPods(1, 1), capacity.OnDemand); known {
 		t.Error("a region without prices has a known price")
 	}
 }

@@ -26,7 +26,7 @@ type Prices map[string]Price
 // known only if every resource that they request has a price on that market:
 // a resource that costs nothing has to be listed with 0. An empty market means
 // on-demand, which is what a job that does not ask for spot may have to pay.
-func (p Prices) PerHour(demand capacity.Demand, market job.CapacityType) (price float64, known bool) {
+func (p Prices) PerHour(demand capacity.Demand, market capacity.Type) (price float64, known bool) {
 	for _, group := range demand.Pods {
 		if group.Count <= 0 {
 			continue
@@ -41,13 +41,13 @@ func (p Prices) PerHour(demand capacity.Demand, market job.CapacityType) (price 
 }
 
 // perPod is the price of one pod, or the first resource without one.
-func (p Prices) perPod(needs []need, market job.CapacityType) (price float64, missing string) {
+func (p Prices) perPod(needs []need, market capacity.Type) (price float64, missing string) {
 	for _, need := range needs {
 		each, known := p[need.name]
 		switch {
-		case !known, market == job.Spot && each.Spot == nil:
+		case !known, market == capacity.Spot && each.Spot == nil:
 			return 0, need.name
-		case market == job.Spot:
+		case market == capacity.Spot:
 			each.OnDemand = *each.Spot
 		}
 		// The conversion keeps processors from fusing product and sum, so that

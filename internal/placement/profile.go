@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // profile is all that selectors, affinity and tolerations can see of a node.
@@ -17,7 +16,7 @@ type profile struct {
 	architecture string
 	labels       map[string]string
 	taints       []capacity.Taint // those that keep pods off, sorted
-	market       job.CapacityType
+	market       capacity.Type
 	text         string // see canonical
 }
 
@@ -78,7 +77,7 @@ func (ps *profiles) intern(node capacity.NodeShape) *profile {
 	}
 	p := &profile{
 		id: ps.count, architecture: node.Architecture, labels: node.Labels,
-		taints: taints, market: marketOf(node.Labels),
+		taints: taints, market: capacity.TypeOf(node.Labels),
 	}
 	ps.count++
 	ps.byHash[hash] = append(ps.byHash[hash], p)

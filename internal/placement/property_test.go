@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gco-project/gco/internal/capacity"
-	"github.com/gco-project/gco/internal/job"
 )
 
 // Generators of fleets so small that every packing of them can be tried.
@@ -31,7 +30,7 @@ func drawNode(t *rapid.T) capacity.NodeShape {
 		Count:        rapid.IntRange(1, 2).Draw(t, "nodes"),
 		Total:        drawResources(t, "total", 4),
 		Architecture: rapid.SampledFrom([]string{"", "amd64", "arm64"}).Draw(t, "architecture"),
-		Labels:       rapid.MapOfN(rapid.SampledFrom([]string{"zone", spotLabels[0].key}), rapid.SampledFrom([]string{"a", "spot"}), 0, 2).Draw(t, "labels"),
+		Labels:       rapid.MapOfN(rapid.SampledFrom([]string{"zone", "karpenter.sh/capacity-type"}), rapid.SampledFrom([]string{"a", "spot"}), 0, 2).Draw(t, "labels"),
 	}
 	if rapid.Bool().Draw(t, "limits pods") {
 		node.Total["pods"] = rapid.Int64Range(1, 3).Draw(t, "pods")
@@ -96,7 +95,8 @@ func drawDemand(groups int) *rapid.Generator[capacity.Demand] {
 
 func drawRequest(t *rapid.T, groups int) Request {
 	request := Request{Demand: drawDemand(groups).Draw(t, "demand")}
-	request.Constraints.CapacityType = rapid.SampledFrom([]job.CapacityType{"", "", job.OnDemand, job.Spot}).Draw(t, "market")
+	request.Constraints.CapacityType = rapid.SampledFrom([]capacity.Type{"", "", capacity.OnDemand, capacity.Spot}).Draw(t, "market")
+	request.Demand = request.Demand.OfType(request.Constraints.CapacityType)
 	if rapid.IntRange(0, 4).Draw(t, "limited") == 0 {
 		request.Constraints.MaxPricePerHour = rapid.Float64Range(0.1, 20).Draw(t, "limit")
 	}
@@ -124,7 +124,7 @@ func expand(snapshot capacity.Snapshot, empty bool) []*plainNode {
 	return nodes
 }
 
-func possible(nodes []*plainNode, demand capacity.Demand, market job.CapacityType) bool {
+func possible(nodes []*plainNode, demand capacity.Demand, market capacity.Type) bool {
 	var pods []capacity.Pod
 	for _, group := range demand.Pods {
 		for range group.Count {
@@ -134,7 +134,7 @@ func possible(nodes []*plainNode, demand capacity.Demand, market job.CapacityTyp
 	return assign(nodes, pods, market)
 }
 
-func assign(nodes []*plainNode, pods []capacity.Pod, market job.CapacityType) bool {
+func assign(nodes []*plainNode, pods []capacity.Pod, market capacity.Type) bool {
 	if len(pods) == 0 {
 		return true
 	}

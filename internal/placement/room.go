@@ -19,7 +19,7 @@ func NewRoom(snapshot capacity.Snapshot) *Room {
 // Take takes room for all pods of the demand, and tells whether there was any;
 // if not, nothing is taken.
 func (r *Room) Take(demand capacity.Demand) bool {
-	return r.space.takeAll(r.catalog.groups(demand, ""))
+	return r.space.takeAll(r.catalog.groups(demand))
 }
 
 // Fits tells whether all pods of the demand find room in the snapshot at once.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -296,4 +297,29 @@ func TestEmptyPollEndsAfterItsWait(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// A job on one market goes to the region with a manifest that keeps its pods
+// there, and takes no room on the other.
+func TestCapacityTypeReachesTheRegion(t *testing.T) {
+	f := newFixture(t)
+	r := f.open("east", 1)
+	spot := nodesOf(1)
+	spot.Nodes[0].Labels = map[string]string{"karpenter.sh/capacity-type": "spot"}
+	r.request.Capacity = &api.Snapshot{Nodes: append(spot.Nodes, nodesOf(1).Nodes...)}
+	r.mustSync()
+	whole := func(s *api.Submission) {
+		s.Manifest = manifestOf("work", "4")
+		s.Placement = &api.Placement{CapacityType: "spot"}
+	}
+	first, second := f.submit(whole), f.submit(whole)
+	f.step()
+	r.mustSync()
+	if attempt := r.started(); attempt.Job != first.ID {
+		t.Fatalf("started %s, want %s", attempt.Job, first.ID)
+	}
+	if text := string(r.response.Start[0].Manifest); !strings.Contains(text, `{"key":"karpenter.sh/capacity-type","operator":"In","values":["spot"]}`) {
+		t.Errorf("the manifest does not keep to spot: %s", text)
+	}
+	f.wantState(second.ID, job.Queued)
 }

@@ -132,6 +132,7 @@ func (q *Queue) compile(ctx context.Context, known *templates, submission Submis
 	if len(faults) > 0 {
 		return store.Submission{}, &job.Invalid{Faults: faults}
 	}
+	compiled = compiled.OfType(spec.Placement.CapacityType)
 	spec.SubmittedBy, spec.Template = submission.Identity, from
 	return q.newSubmission(spec, compiled.Demand, compiled.JSON, submission, now), nil
 }
@@ -222,7 +223,7 @@ func overridden(c job.Constraints, p api.Placement) job.Constraints {
 		c.AvoidRegions = p.AvoidRegions
 	}
 	if p.CapacityType != "" {
-		c.CapacityType = job.CapacityType(p.CapacityType)
+		c.CapacityType = capacity.Type(p.CapacityType)
 	}
 	if p.MaxPricePerHour != 0 {
 		c.MaxPricePerHour = p.MaxPricePerHour

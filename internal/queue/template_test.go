@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/template"
@@ -97,7 +98,7 @@ func TestSubmitFromTemplate(t *testing.T) {
 	spec = f.try(request).Job.Spec
 	if spec.Namespace != "team-b" || spec.Priority != 0 || spec.Retries != 1 || spec.Deadline != 5*time.Minute ||
 		spec.Labels["a"] != "1" || spec.Labels["b"] != "mine" || spec.Labels["c"] != "3" ||
-		!slices.Equal(spec.Placement.Regions, []string{"north"}) || spec.Placement.MaxPricePerHour != 5 || spec.Placement.CapacityType != job.Spot {
+		!slices.Equal(spec.Placement.Regions, []string{"north"}) || spec.Placement.MaxPricePerHour != 5 || spec.Placement.CapacityType != capacity.Spot {
 		t.Errorf("the spec is %+v", spec)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
 )
@@ -17,7 +18,7 @@ func testInsert(t *testing.T, open Opener) {
 		spec.Labels = map[string]string{"tier": "gold"}
 		spec.Priority, spec.Retries, spec.Deadline = 7, 3, time.Hour
 		spec.OnRegionLost, spec.RetryOf = job.Wait, job.NewID()
-		spec.Placement = job.Constraints{Regions: []string{"us-east-1"}, CapacityType: job.Spot, MaxPricePerHour: 1.5}
+		spec.Placement = job.Constraints{Regions: []string{"us-east-1"}, CapacityType: capacity.Spot, MaxPricePerHour: 1.5}
 	})
 	s.Key = &store.IdempotencyKey{Identity: "me", Namespace: "team-a", Key: "k", BodyHash: "h"}
 	answer := c.tryInsert(s)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
 )
@@ -92,7 +93,9 @@ func testWaiting(t *testing.T, open Opener) {
 func testWaitingClasses(t *testing.T, open Opener) {
 	c := newClient(t, open)
 	priority := func(n int) func(*job.Spec) { return func(s *job.Spec) { s.Priority = n } }
-	spot := func(s *job.Spec) { s.Placement = job.Constraints{CapacityType: job.Spot, AvoidRegions: []string{"r"}} }
+	spot := func(s *job.Spec) {
+		s.Placement = job.Constraints{CapacityType: capacity.Spot, AvoidRegions: []string{"r"}}
+	}
 	early := c.insert(c.submissionOf(100))
 	c.pass(time.Second)
 	constrained := c.insert(c.submissionOf(100, spot))
