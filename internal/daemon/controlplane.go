@@ -25,6 +25,7 @@ import (
 	"github.com/gco-project/gco/internal/queue"
 	"github.com/gco-project/gco/internal/server"
 	"github.com/gco-project/gco/internal/store/sqlite"
+	"github.com/gco-project/gco/internal/webhook"
 )
 
 // ControlPlaneOptions is what a ControlPlane is made of.
@@ -60,6 +61,7 @@ type ControlPlane struct {
 	archive      *joblog.Archive
 	copies       copies
 	queue        *queue.Queue
+	webhooks     *webhook.Outbox
 	server       *server.Server
 	certificates *server.Certificates
 	listener     net.Listener
@@ -110,6 +112,9 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 			return err
 		}
 	}
+	if c.webhooks, err = c.newOutbox(ctx, o); err != nil {
+		return err
+	}
 	return c.assemble(o)
 }
 
@@ -158,7 +163,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 	}
 	c.server, err = server.New(server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive, Backups: c.copies.keeper,
+		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive, Backups: c.copies.keeper, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	})
@@ -200,6 +205,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	relaxCollector()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.queue.Run(ctx) })
+	group.Go(func() error { return c.webhooks.Run(ctx) })
 	c.copies.run(ctx, group)
 	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
 	if c.debug != "" {

@@ -42,15 +42,23 @@ func (p *pruner) runOnce(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("listing expired jobs: %w", err)
 	}
+	removed := 0
 	if len(ids) > 0 {
 		p.q.Pruned(ctx, ids)
-		if _, err := p.q.Store.Delete(ctx, ids, now, keepKeys); err != nil {
+		errs, err := p.q.Store.Delete(ctx, ids, now, keepKeys)
+		if err != nil {
 			return false, fmt.Errorf("deleting expired jobs: %w", err)
+		}
+		for _, err := range errs {
+			// One whose events are still to be dispatched waits for the next time.
+			if err == nil {
+				removed++
+			}
 		}
 	}
 	events, err := p.q.Store.PruneRegionEvents(ctx, now.Add(-keepRegionEvents), prunePage)
 	if err != nil {
 		return false, fmt.Errorf("deleting old events: %w", err)
 	}
-	return len(ids) == prunePage || events == prunePage, nil
+	return removed == prunePage || events == prunePage, nil
 }

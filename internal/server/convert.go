@@ -90,10 +90,23 @@ func transitionOnWire(t job.Transition) (api.Transition, error) {
 	return out, nil
 }
 
+// EncodeEvent is an event as the stream shows it, as JSON; webhooks send it.
+func EncodeEvent(e store.Event, incarnation string) ([]byte, error) {
+	wire, err := eventOnWire(e, eventSource(incarnation))
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(wire)
+}
+
+// eventSource is where events come from; a store that was restored is another
+// place.
+func eventSource(incarnation string) string { return "/gco/" + incarnation }
+
 // eventOnWire gives an event the attributes of CloudEvents.
 func eventOnWire(e store.Event, source string) (api.Event, error) {
 	data := json.RawMessage(e.Data)
-	if e.Namespace != "" || isJobEvent(e.Type) {
+	if isJobEvent(e.Type) {
 		var t job.Transition
 		if err := json.Unmarshal(e.Data, &t); err != nil {
 			return api.Event{}, fmt.Errorf("reading event %s: %w", e.ID, err)

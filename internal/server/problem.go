@@ -108,6 +108,7 @@ var errorTable = []struct {
 	{store.ErrOtherCluster, api.ProblemOtherCluster, "a live session of another cluster holds the region; stop its agent, or use another name"},
 	{store.ErrNotFound, api.ProblemNotFound, "there is no such thing, or it is not for this token"},
 	{store.ErrConflict, api.ProblemConflict, "it was changed by someone else at the same time; read it again"},
+	{store.ErrUndispatched, api.ProblemUnavailable, "its last events are still to be handed to webhooks; try again in a moment"},
 	{store.ErrUnavailable, api.ProblemUnavailable, "the store cannot write now; nothing was written; try again"},
 	{store.ErrThrottled, api.ProblemLimited, "the store takes less than it is given; nothing was written; try again, more slowly"},
 	{store.ErrUnknown, api.ProblemUnknown, "the write may or may not have happened; look, or send it again with the same Idempotency-Key"},

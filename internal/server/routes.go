@@ -20,6 +20,7 @@ var tags = []*huma.Tag{
 	{Name: "agents", Description: "The protocol between control plane and agents."},
 	{Name: "tokens", Description: "Who may do what."},
 	{Name: "backups", Description: "Copies of the embedded database."},
+	{Name: "webhooks", Description: "Addresses that are told of events."},
 	{Name: "system", Description: "Health, metrics and this document."},
 }
 
@@ -27,6 +28,7 @@ const (
 	get    = http.MethodGet
 	post   = http.MethodPost
 	put    = http.MethodPut
+	patch  = http.MethodPatch
 	remove = http.MethodDelete
 )
 
@@ -51,6 +53,7 @@ func (s *Server) table(metricsNeedToken bool) []*route {
 	routes := append(s.jobRoutes(), s.aboutJobRoutes()...)
 	routes = append(routes, s.templateRoutes()...)
 	routes = append(routes, s.backupRoutes()...)
+	routes = append(routes, s.webhookRoutes()...)
 	routes = append(routes, s.regionRoutes()...)
 	routes = append(routes, s.agentRoutes()...)
 	routes = append(routes, s.tokenRoutes()...)

@@ -51,6 +51,8 @@ type Options struct {
 	Identifier Identifier
 	// Backups are served where there is something that keeps them.
 	Backups Backups
+	// Webhooks delivers events; nil serves no webhooks.
+	Webhooks Webhooks
 
 	Clock clock.WithTicker
 	Log   *slog.Logger
@@ -67,15 +69,16 @@ type Options struct {
 
 // Server serves the API.
 type Server struct {
-	store   store.Store
-	queue   Queue
-	broker  *joblog.Broker
-	archive *joblog.Archive
-	backups Backups
-	clock   clock.WithTicker
-	log     *slog.Logger
-	prices  func(region string) map[string]api.Price
-	timing  StreamTiming
+	store    store.Store
+	queue    Queue
+	broker   *joblog.Broker
+	archive  *joblog.Archive
+	backups  Backups
+	webhooks Webhooks
+	clock    clock.WithTicker
+	log      *slog.Logger
+	prices   func(region string) map[string]api.Price
+	timing   StreamTiming
 
 	auth     *authenticator
 	tail     *tail
@@ -96,8 +99,8 @@ type Server struct {
 func New(options Options) (*Server, error) {
 	s := &Server{
 		store: options.Store, queue: options.Queue, broker: options.Broker, archive: options.Archive,
-		backups: options.Backups,
-		clock:   options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
+		backups: options.Backups, webhooks: options.Webhooks,
+		clock: options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
 		timing: options.Stream.withDefaults(),
 	}
 	if s.clock == nil {
@@ -120,6 +123,11 @@ func New(options Options) (*Server, error) {
 	var err error
 	if s.metrics, err = newMetrics(s, options.Version); err != nil {
 		return nil, err
+	}
+	if options.Webhooks != nil {
+		if err := s.registry.Register(options.Webhooks.Collector()); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	if s.backups != nil {
 		if err := s.registry.Register(&backupMetrics{s.backups}); err != nil {

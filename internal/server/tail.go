@@ -238,7 +238,7 @@ func newBatch(log *slog.Logger, incarnation string, events []store.Event, next i
 }
 
 func encodeEvent(e store.Event, incarnation string) ([]byte, error) {
-	wire, err := eventOnWire(e, "/gco/"+incarnation)
+	wire, err := eventOnWire(e, eventSource(incarnation))
 	if err != nil {
 		return nil, err
 	}

@@ -322,7 +322,7 @@ func (d *deliverer) settled(ctx context.Context, batch []result, settlements []s
 		if r.cut {
 			continue
 		}
-		d.o.Metrics.tried(settlements[i].State, r.outcome)
+		d.o.metrics.tried(settlements[i].State, r.outcome)
 		if settlements[i].State == store.DeliveryDead {
 			d.o.Log.Warn("a delivery to a webhook was given up",
 				"webhook", r.delivery.Webhook, "event", r.delivery.EventID, "reason", settlements[i].Reason)

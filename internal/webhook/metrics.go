@@ -9,16 +9,17 @@ import (
 	"github.com/gco-project/gco/internal/store"
 )
 
-// Metrics counts tries as they are settled, and reads the rest from the store
+// metrics counts tries as they are settled, and reads the rest from the store
 // at each scrape.
-type Metrics struct {
+type metrics struct {
 	store   Store
 	results *prometheus.CounterVec
 	seconds prometheus.Histogram
 }
 
-func newMetrics() *Metrics {
-	return &Metrics{
+func newMetrics(s Store) *metrics {
+	return &metrics{
+		store: s,
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gco_webhook_tries_total", Help: "Tries to deliver an event by what came of them: done, retry (to be tried again), dead (given up).",
 		}, []string{"result"}),
@@ -36,7 +37,7 @@ var (
 )
 
 // tried counts one try.
-func (m *Metrics) tried(state store.DeliveryState, out outcome) {
+func (m *metrics) tried(state store.DeliveryState, out outcome) {
 	result := string(state)
 	if state == store.DeliveryOpen {
 		result = "retry"
@@ -46,7 +47,7 @@ func (m *Metrics) tried(state store.DeliveryState, out outcome) {
 }
 
 // Describe lists what Collect sends.
-func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
+func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	m.results.Describe(to)
 	m.seconds.Describe(to)
 	for _, desc := range []*prometheus.Desc{webhooksDesc, backlogDesc, lagDesc} {
@@ -58,7 +59,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 const scrapeTime = 5 * time.Second
 
 // Collect sends the metrics. What the store does not say in time is left out.
-func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	m.results.Collect(to)
 	m.seconds.Collect(to)
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
@@ -84,7 +85,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func (m *Metrics) lag(ctx context.Context, to chan<- prometheus.Metric, listening bool) {
+func (m *metrics) lag(ctx context.Context, to chan<- prometheus.Metric, listening bool) {
 	lag := 0.0
 	if listening {
 		last, err := m.store.LastEvent(ctx)

@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 
@@ -73,9 +74,7 @@ type Options struct {
 type Outbox struct {
 	Options
 
-	// Metrics counts what was tried.
-	Metrics *Metrics
-
+	metrics    *metrics
 	guard      guard
 	dispatcher *dispatcher
 	deliverer  *deliverer
@@ -83,7 +82,7 @@ type Outbox struct {
 
 // New returns an Outbox; its loops start with Run.
 func New(options Options) *Outbox {
-	o := &Outbox{Options: options, Metrics: newMetrics(), guard: guard{options.Settings.Networks}}
+	o := &Outbox{Options: options, metrics: newMetrics(options.Store), guard: guard{options.Settings.Networks}}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
@@ -96,11 +95,13 @@ func New(options Options) *Outbox {
 	if o.Watch == nil {
 		o.Watch = func() (<-chan struct{}, func()) { return nil, func() {} }
 	}
-	o.Metrics.store = o.Store
 	o.dispatcher = &dispatcher{o: o, woken: make(chan struct{}, 1)}
 	o.deliverer = newDeliverer(o)
 	return o
 }
+
+// Collector has the metrics of the deliveries.
+func (o *Outbox) Collector() prometheus.Collector { return o.metrics }
 
 // tick is how often the loops look without having been told to.
 const tick = time.Second
