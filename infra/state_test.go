@@ -284,3 +284,27 @@ func TestTablesAreThoseOfTheDriver(t *testing.T) {
 		t.Errorf("the stacks have %d tables, the driver %d", total, len(driver))
 	}
 }
+
+// TestParametersAreThoseOfDiscovery: what gco server looks for is there.
+func TestParametersAreThoseOfDiscovery(t *testing.T) {
+	wanted := map[string]string{}
+	readJSON(t, "../internal/aws/discovery/parameters.json", &wanted)
+	a := scenario(t, "production")
+	written := map[string]bool{}
+	for _, stack := range []string{"gco-global", "gco-state"} {
+		for _, resource := range readTemplate(t, a, stack).Resources {
+			resource := resource.(map[string]any)
+			if resource["Type"] == "AWS::SSM::Parameter" {
+				written[resource["Properties"].(map[string]any)["Name"].(string)] = true
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		t.Error("nothing is looked for")
+	}
+	for key, name := range wanted {
+		if !written["/gco/"+name] {
+			t.Errorf("%s is looked for at /gco/%s, which no stack writes", key, name)
+		}
+	}
+}

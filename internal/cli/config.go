@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +28,7 @@ func newConfig(p *Program) *cobra.Command {
 
 type configShowOptions struct {
 	*Program
+	account
 	output format
 	file   string
 }
@@ -36,9 +39,13 @@ func newConfigShow(p *Program, run func(context.Context, *configShowOptions) err
 		Use:   "show [FILE]",
 		Short: "Show which server you talk to, or a gco.yaml with all defaults",
 		Long: `Show without a file says which server your commands talk to, and where that
-setting comes from. With a gco.yaml it prints the whole configuration that the
-file stands for, defaults included.`,
-		Example: "  gco config show\n  gco config show gco.yaml -o json",
+setting comes from.
+
+With a gco.yaml, a project or its Region it lists the whole configuration of a
+server, defaults included, and where each value came from: the default, a line
+of the file, a flag, the environment or an SSM parameter. With -o json or yaml
+it is a gco.yaml that says all of it.`,
+		Example: "  gco config show\n  gco config show gco.yaml -o json\n  gco config show --project gco --global-region us-east-2",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -48,6 +55,8 @@ file stands for, defaults included.`,
 		},
 	}
 	addOutput(cmd, &opts.output)
+	opts.account.register(cmd.Flags())
+	opts.account.completions(cmd)
 	return cmd
 }
 
@@ -65,9 +74,9 @@ type shownSettings struct {
 	ConfigFile   string `json:"configFile"`
 }
 
-func runConfigShow(_ context.Context, opts *configShowOptions) error {
-	if opts.file != "" {
-		return opts.showFile()
+func runConfigShow(ctx context.Context, opts *configShowOptions) error {
+	if overlays := opts.overlays(opts.Program); opts.file != "" || len(overlays) > 0 {
+		return opts.showConfig(ctx, overlays)
 	}
 	s, err := opts.settings()
 	if err != nil {
@@ -97,20 +106,41 @@ func runConfigShow(_ context.Context, opts *configShowOptions) error {
 	})
 }
 
-func (o *configShowOptions) showFile() error {
-	c, err := daemon.LoadConfig(o.file)
+// settingView is one value and where it came from.
+var settingView = view[config.Setting]{
+	name: func(s config.Setting) string { return s.Path },
+	columns: []column[config.Setting]{
+		{header: "KEY", cell: func(s config.Setting) string { return s.Path }},
+		{header: "VALUE", cell: func(s config.Setting) string { return valueText(s.Value) }, wide: true},
+		{header: "FROM", cell: func(s config.Setting) string { return s.From }},
+	},
+}
+
+// valueText is a value as gco.yaml would have it on one line.
+func valueText(value any) string {
+	if value == nil {
+		return ""
+	}
+	if text := reflect.ValueOf(value); text.Kind() == reflect.String {
+		return text.String()
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(text)
+}
+
+func (o *configShowOptions) showConfig(ctx context.Context, overlays []config.Overlay) error {
+	c, sources, err := daemon.DiscoverConfig(ctx, o.file, overlays...)
 	if err != nil {
 		return err
 	}
-	f := o.output
-	if f == "" {
-		f = formatYAML
-	}
-	if f == formatName {
+	if o.output == formatName {
 		_, err := fmt.Fprintln(o.Out, c.Project)
 		return err
 	}
-	return printValue(o.Out, f, c.Values())
+	return printList(o.Program, o.output, settingView, c.Settings(sources), c.Values())
 }
 
 type configValidateOptions struct {

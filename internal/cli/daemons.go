@@ -64,6 +64,12 @@ func (o *daemonOptions) load() (config.Config, error) {
 	if err != nil {
 		return c, err
 	}
+	o.override(&c)
+	return c, nil
+}
+
+// override lays the flags over a configuration.
+func (o *daemonOptions) override(c *config.Config) {
 	for _, over := range []struct {
 		flag  string
 		value *string
@@ -77,7 +83,6 @@ func (o *daemonOptions) load() (config.Config, error) {
 			*over.value = over.flag
 		}
 	}
-	return c, nil
 }
 
 // log is the process's log, on standard error.

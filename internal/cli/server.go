@@ -13,6 +13,7 @@ import (
 
 type serverOptions struct {
 	daemonOptions
+	account
 	listen  string
 	bucket  string
 	tlsCert string
@@ -30,6 +31,7 @@ to it by themselves (gco agent), over HTTPS.
 The first start makes an admin token and writes it to admin.token in the
 directory, readable by its owner only.`,
 		Example: `  gco server --dir /var/lib/gco
+  gco server --project gco --global-region us-east-2
   gco server --config gco.yaml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,20 +41,23 @@ directory, readable by its owner only.`,
 			return run(cmd.Context(), opts)
 		},
 	}
-	opts.register(cmd.Flags())
+	opts.daemonOptions.register(cmd.Flags())
+	opts.account.register(cmd.Flags())
 	cmd.Flags().StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420)")
 	cmd.Flags().StringVar(&opts.bucket, "bucket", "", "`URL` of a bucket for archived logs and large manifests, such as s3://BUCKET?region=REGION (default: in the directory)")
 	cmd.Flags().StringVar(&opts.tlsCert, "tls-cert", "", "`FILE` of the certificate chain, PEM; read again when it changes")
 	cmd.Flags().StringVar(&opts.tlsKey, "tls-key", "", "`FILE` of the certificate's key, PEM")
-	opts.completions(cmd)
+	opts.daemonOptions.completions(cmd)
+	opts.account.completions(cmd)
 	return cmd
 }
 
 func runServer(ctx context.Context, opts *serverOptions) error {
-	c, err := opts.load()
+	c, _, err := daemon.DiscoverConfig(ctx, opts.configFile, opts.overlays(opts.Program)...)
 	if err != nil {
 		return err
 	}
+	opts.override(&c)
 	if opts.listen != "" {
 		c.Server.Listen = opts.listen
 	}

@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Project   string    `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
 	Server    Server    `json:"server" doc:"The control plane's process."`
+	Store     Store     `json:"store" doc:"Where the control plane keeps everything."`
 	Auth      Auth      `json:"auth" doc:"How callers without a token of GCO prove who they are."`
 	Timing    Timing    `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
 	Limits    Limits    `json:"limits" doc:"What one user may take of the queue."`
@@ -60,6 +61,7 @@ func defaultFor(profile Profile) Config {
 	return Config{
 		Project:   "gco",
 		Server:    defaultServer(),
+		Store:     Store{Driver: DriverSQLite},
 		Limits:    defaultLimits(),
 		Policy:    defaultPolicy(),
 		Placement: defaultPlacement(),
@@ -76,11 +78,17 @@ func defaultFor(profile Profile) Config {
 // What is wrong with the content is returned as one [*Invalid] that lists every
 // fault. A file that can't be read gives the operating system's error, wrapped.
 func Load(path string, overlays ...Overlay) (Config, error) {
+	config, _, err := LoadSources(path, overlays...)
+	return config, err
+}
+
+// LoadSources is [Load] that also tells where each value came from.
+func LoadSources(path string, overlays ...Overlay) (Config, Sources, error) {
 	var text []byte
 	if path != "" {
 		var err error
 		if text, err = os.ReadFile(path); err != nil {
-			return Config{}, fmt.Errorf("reading configuration: %w", err)
+			return Config{}, nil, fmt.Errorf("reading configuration: %w", err)
 		}
 	}
 	return parse(path, text, overlays)
@@ -89,10 +97,11 @@ func Load(path string, overlays ...Overlay) (Config, error) {
 // Parse is [Load] for text that is already in memory; name stands for the file
 // in messages.
 func Parse(name string, text []byte, overlays ...Overlay) (Config, error) {
-	return parse(name, text, overlays)
+	config, _, err := parse(name, text, overlays)
+	return config, err
 }
 
-func parse(name string, text []byte, overlays []Overlay) (Config, error) {
+func parse(name string, text []byte, overlays []Overlay) (Config, Sources, error) {
 	tree, faults := readTree(text)
 	for _, overlay := range overlays {
 		faults = append(faults, tree.overlay(overlay)...)
@@ -107,9 +116,9 @@ func parse(name string, text []byte, overlays []Overlay) (Config, error) {
 		faults = append(faults, fault)
 	}
 	if len(faults) > 0 {
-		return Config{}, &Invalid{File: name, Faults: inOrder(faults)}
+		return Config{}, nil, &Invalid{File: name, Faults: inOrder(faults)}
 	}
-	return config, nil
+	return config, tree.sourcesOf(name), nil
 }
 
 // Validate checks a configuration that was built or changed in code. It returns

@@ -50,7 +50,7 @@ func (d *decoder) fault(node *yaml.Node, path, format string, args ...any) {
 }
 
 func (d *decoder) value(node *yaml.Node, target reflect.Value, path string, depth int) {
-	d.tree.places[path] = d.tree.place(node)
+	d.tree.nodes[path] = node
 	switch {
 	case depth > maxDepth:
 		d.fault(node, path, "nested more than %d deep", maxDepth)

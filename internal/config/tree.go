@@ -18,8 +18,8 @@ type tree struct {
 	// source tells for a node that an overlay brought where it came from;
 	// every other node has a line of the file.
 	source map[*yaml.Node]string
-	// places holds, for every path seen while decoding, where it was set.
-	places map[string]string
+	// nodes holds, for every path seen while decoding, the node that set it.
+	nodes map[string]*yaml.Node
 }
 
 // readTree parses one YAML document. Text that is no YAML gives an empty tree
@@ -28,7 +28,7 @@ func readTree(text []byte) (*tree, []Fault) {
 	t := &tree{
 		root:   &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"},
 		source: map[*yaml.Node]string{},
-		places: map[string]string{},
+		nodes:  map[string]*yaml.Node{},
 	}
 	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
 	var document yaml.Node
@@ -105,8 +105,8 @@ func (t *tree) profile() Profile {
 // set.
 func (t *tree) where(path string) string {
 	for {
-		if place, ok := t.places[path]; ok {
-			return place
+		if node, ok := t.nodes[path]; ok {
+			return t.place(node)
 		}
 		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {

@@ -14,10 +14,16 @@ import (
 // LoadConfig reads gco.yaml as [config.Load] does, and holds its sections
 // against the rules of the packages that they are for. Every fault is in the
 // one error.
-func LoadConfig(path string) (config.Config, error) {
-	c, err := config.Load(path)
+func LoadConfig(path string, overlays ...config.Overlay) (config.Config, error) {
+	c, _, err := LoadSettings(path, overlays...)
+	return c, err
+}
+
+// LoadSettings is [LoadConfig] that also tells where each value came from.
+func LoadSettings(path string, overlays ...config.Overlay) (config.Config, config.Sources, error) {
+	c, sources, err := config.LoadSources(path, overlays...)
 	if err != nil {
-		return c, err
+		return c, nil, err
 	}
 	faults := iamFaults(c.Auth)
 	for _, found := range [][]job.Fault{manifest.Policy(c.Policy).Validate(), placementPolicy(c).Validate()} {
@@ -26,9 +32,9 @@ func LoadConfig(path string) (config.Config, error) {
 		}
 	}
 	if len(faults) > 0 {
-		return c, &config.Invalid{File: path, Faults: faults}
+		return c, nil, &config.Invalid{File: path, Faults: faults}
 	}
-	return c, nil
+	return c, sources, nil
 }
 
 func timing(t config.Timing) queue.Timing {
