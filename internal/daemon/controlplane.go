@@ -19,6 +19,7 @@ import (
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/flow"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
@@ -62,6 +63,7 @@ type ControlPlane struct {
 	copies       copies
 	queue        *queue.Queue
 	webhooks     *webhook.Outbox
+	flow         *flow.Flow
 	server       *server.Server
 	certificates *server.Certificates
 	listener     net.Listener
@@ -161,9 +163,10 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	c.flow = flow.New(flow.Options{Store: c.store, Queue: c.queue, Clock: o.Clock, Log: o.Log})
 	c.server, err = server.New(server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Broker: broker, Archive: c.archive, Backups: c.copies.keeper, Webhooks: c.webhooks,
+		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Backups: c.copies.keeper, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	})
@@ -206,6 +209,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.queue.Run(ctx) })
 	group.Go(func() error { return c.webhooks.Run(ctx) })
+	group.Go(func() error { return c.flow.Run(ctx) })
 	c.copies.run(ctx, group)
 	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
 	if c.debug != "" {

@@ -195,6 +195,8 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.submissions()
 	sc.lists()
 	sc.templates()
+	sc.pipelines()
+	sc.schedules()
 	sc.keepsBackups()
 	sc.regions()
 	sc.jobLife()
@@ -236,7 +238,7 @@ func (sc *scenario) refusals() {
 	nobody := sc.secret(api.NewToken{Role: "invoker", Name: "nobody"})
 	speaker := sc.secret(api.NewToken{Role: "agent", Name: "speaker", Region: testRegion})
 	for _, r := range sc.server.routes {
-		path := strings.NewReplacer("{id}", j.ID, "{region}", testRegion, "{job}", j.ID, "{attempt}", "1", "{name}", "none", "{version}", "1").Replace(r.path)
+		path := strings.NewReplacer("{id}", j.ID, "{region}", testRegion, "{job}", j.ID, "{attempt}", "1", "{name}", "none", "{namespace}", "none", "{version}", "1").Replace(r.path)
 		if len(r.roles) == 0 {
 			continue
 		}

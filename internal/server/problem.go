@@ -13,7 +13,9 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
+	"github.com/gco-project/gco/internal/pipeline"
 	"github.com/gco-project/gco/internal/queue"
+	"github.com/gco-project/gco/internal/schedule"
 	"github.com/gco-project/gco/internal/store"
 )
 
@@ -128,6 +130,12 @@ func problemOf(err error) *problem {
 		return invalid(e.Faults)
 	}
 	if e, ok := errors.AsType[*job.NotAllowed](err); ok {
+		return newProblem(api.ProblemNotPossible, "%s", e.Error())
+	}
+	if e, ok := errors.AsType[*pipeline.NotAllowed](err); ok {
+		return newProblem(api.ProblemNotPossible, "%s", e.Error())
+	}
+	if e, ok := errors.AsType[*schedule.Busy](err); ok {
 		return newProblem(api.ProblemNotPossible, "%s", e.Error())
 	}
 	if e, ok := errors.AsType[*queue.Limited](err); ok {

@@ -14,6 +14,8 @@ import (
 
 var tags = []*huma.Tag{
 	{Name: "jobs", Description: "Submit jobs and follow them."},
+	{Name: "pipelines", Description: "Jobs that wait for others."},
+	{Name: "schedules", Description: "Clocks that submit."},
 	{Name: "templates", Description: "Submissions with parameters, kept by name and version."},
 	{Name: "events", Description: "What happened, as it happens."},
 	{Name: "regions", Description: "Where jobs run."},
@@ -52,6 +54,8 @@ var (
 func (s *Server) table(metricsNeedToken bool) []*route {
 	routes := append(s.jobRoutes(), s.aboutJobRoutes()...)
 	routes = append(routes, s.templateRoutes()...)
+	routes = append(routes, s.pipelineRoutes()...)
+	routes = append(routes, s.scheduleRoutes()...)
 	routes = append(routes, s.backupRoutes()...)
 	routes = append(routes, s.webhookRoutes()...)
 	routes = append(routes, s.regionRoutes()...)

@@ -24,6 +24,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/flow"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/store"
 )
@@ -39,11 +40,12 @@ const (
 	maxHeaderBytes  = 64 << 10
 )
 
-// Options is what a Server is made of. Store, Queue, Broker and Archive are
+// Options is what a Server is made of. Store, Queue, Flow, Broker and Archive are
 // required.
 type Options struct {
 	Store   store.Store
 	Queue   Queue
+	Flow    *flow.Flow
 	Broker  *joblog.Broker
 	Archive *joblog.Archive
 
@@ -71,6 +73,7 @@ type Options struct {
 type Server struct {
 	store    store.Store
 	queue    Queue
+	flow     *flow.Flow
 	broker   *joblog.Broker
 	archive  *joblog.Archive
 	backups  Backups
@@ -98,7 +101,7 @@ type Server struct {
 // New returns a Server that can serve at once.
 func New(options Options) (*Server, error) {
 	s := &Server{
-		store: options.Store, queue: options.Queue, broker: options.Broker, archive: options.Archive,
+		store: options.Store, queue: options.Queue, flow: options.Flow, broker: options.Broker, archive: options.Archive,
 		backups: options.Backups, webhooks: options.Webhooks,
 		clock: options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
 		timing: options.Stream.withDefaults(),

@@ -25,6 +25,7 @@ import (
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/flow"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
 	"github.com/gco-project/gco/internal/placement"
@@ -41,6 +42,7 @@ type system struct {
 	t       testing.TB
 	store   store.Store
 	queue   *queue.Queue
+	flow    *flow.Flow
 	broker  *joblog.Broker
 	archive *joblog.Archive
 	server  *Server
@@ -109,6 +111,8 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	})
 	options := set.Options
 	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
+	s.flow = flow.New(flow.Options{Store: options.Store, Queue: s.queue, Clock: set.clock, Log: log})
+	options.Flow = s.flow
 	options.Broker, options.Archive = s.broker, s.archive
 	options.Backups = set.wrapBackups(s.keeper(db, log))
 	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
@@ -156,6 +160,7 @@ func (s *system) serve(listener net.Listener, noLoops bool) {
 	})
 	if !noLoops {
 		running.Go(func() { _ = s.queue.Run(ctx) })
+		running.Go(func() { _ = s.flow.Run(ctx) })
 	}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
