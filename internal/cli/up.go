@@ -134,6 +134,9 @@ func (o *upOptions) prepare(ctx context.Context) (*laptop, error) {
 		regions[name] = regionOf(c, name)
 	}
 	c.Regions, c.Timing = regions, c.Timing.Or(config.TimingOnLaptop)
+	if len(c.Webhooks.AllowNetworks) == 0 {
+		c.Webhooks.AllowNetworks = config.LoopbackNetworks
+	}
 	// The agents and the user are on this machine, where a certificate for a
 	// public name would only be in the way.
 	c.Server.TLS = config.TLS{}
