@@ -102,21 +102,11 @@ func (c *checker) value(value any, want *form, at string, depth int) {
 	if c.values > maxValues {
 		return
 	}
-	switch value.(type) {
-	case map[string]any, []any:
-		if depth > maxDepth {
-			c.add(at, "is nested more than %d deep", maxDepth)
-			return
-		}
-	}
 	switch v := value.(type) {
 	case map[string]any:
 		c.object(v, want, at, depth)
 	case []any:
-		c.wants(List, want, at, "is a list")
-		for i, item := range v {
-			c.item(item, want, at+"["+strconv.Itoa(i)+"]", depth)
-		}
+		c.items(v, want, at, depth)
 	case string:
 		c.text(v, want, at, false)
 	case json.Number:
@@ -128,7 +118,16 @@ func (c *checker) value(value any, want *form, at string, depth int) {
 	}
 }
 
+// tooDeep adds a fault where an object or a list is nested too deep.
+func (c *checker) tooDeep(at string, depth int) bool {
+	c.check(depth <= maxDepth, at, "is nested more than %d deep", maxDepth)
+	return depth > maxDepth
+}
+
 func (c *checker) object(members map[string]any, want *form, at string, depth int) {
+	if c.tooDeep(at, depth) {
+		return
+	}
 	c.wants(object, want, at, "is an object")
 	for _, name := range sortedKeys(members) {
 		path := at + step(name)
@@ -150,18 +149,25 @@ func (c *checker) object(members map[string]any, want *form, at string, depth in
 	}
 }
 
-// item checks an item of a list, where a list may stand for its items.
-func (c *checker) item(value any, want *form, at string, depth int) {
+// items checks a list, in which a list may stand for its items.
+func (c *checker) items(items []any, want *form, at string, depth int) {
+	if c.tooDeep(at, depth) {
+		return
+	}
+	c.wants(List, want, at, "is a list")
 	var inner *form
 	if want != nil && want.of == List {
 		inner = want.each
 	}
-	if text, ok := value.(string); ok {
-		c.values++
-		c.text(text, inner, at, true)
-		return
+	for i, item := range items {
+		path := at + "[" + strconv.Itoa(i) + "]"
+		if text, ok := item.(string); ok {
+			c.values++
+			c.text(text, inner, path, true)
+		} else {
+			c.value(item, inner, path, depth+1)
+		}
 	}
-	c.value(value, inner, at, depth+1)
 }
 
 func (c *checker) text(text string, want *form, at string, inList bool) {

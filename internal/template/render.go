@@ -27,7 +27,7 @@ func Render(t Template, values map[string]json.RawMessage) (json.RawMessage, []j
 	if len(f.list) > 0 {
 		return nil, f.list
 	}
-	r := renderer{declared: declared, values: f.values(declared, values)}
+	r := renderer{values: f.values(declared, values)}
 	if len(f.list) > 0 {
 		return nil, f.list
 	}
@@ -52,8 +52,7 @@ func Render(t Template, values map[string]json.RawMessage) (json.RawMessage, []j
 // renderer copies a tree that was checked, with values in the place of
 // placeholders.
 type renderer struct {
-	declared map[string]*parameter
-	values   map[string]any
+	values map[string]any
 	// size and count are of what was made so far. Over a limit, nothing more
 	// is made.
 	size, count int
