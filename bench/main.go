@@ -45,6 +45,7 @@ var parts = []part{
 	{"f", "Placement", (*bench).placements, 6 * time.Minute},
 	{"g", "Start, idle and build", (*bench).starts, 6 * time.Minute},
 	{"h", "The event stream, with many clients", (*bench).streams, 3 * time.Minute},
+	{"i", "Backups", (*bench).backups, 5 * time.Minute},
 }
 
 func main() {
