@@ -14,7 +14,8 @@ type Role string
 const (
 	// Admin: everything but to speak for a region.
 	Admin Role = "admin"
-	// Submitter: submit, read and end jobs, in some namespaces or all.
+	// Submitter: submit, read and end jobs, in some namespaces or all; with
+	// all of them, write templates, too.
 	Submitter Role = "submitter"
 	// Viewer: read jobs, in some namespaces or all.
 	Viewer Role = "viewer"
