@@ -123,9 +123,9 @@ type Shards struct {
 	Tail int `json:"tail"`
 }
 
-// DefaultShards carry 1,100 jobs a second and region with a reserve of about
-// two: docs/decisions/dynamodb-tables.md has the sum.
-var DefaultShards = Shards{Index: 16, List: 16, Guard: 16, Tail: 32}
+// DefaultShards carry 1,500 jobs a second in one region and 5,000 in total, as
+// far as partitions go: docs/write-units.md has the sum.
+var DefaultShards = Shards{Index: 64, List: 32, Guard: 16, Tail: 128}
 
 // valid tells whether every number can be used.
 func (s Shards) valid() bool {
@@ -134,12 +134,15 @@ func (s Shards) valid() bool {
 			return false
 		}
 	}
-	return true
+	return s.Guard <= maxGuards
 }
 
-// maxShards keeps a shard at two digits in keys, and a region's guards within
-// one transaction.
-const maxShards = 64
+// maxShards bounds the queries that one list takes; maxGuards keeps a region's
+// guards within one transaction.
+const (
+	maxShards = 256
+	maxGuards = 64
+)
 
 // shardOf spreads names over n shards.
 func shardOf(name string, n int) int {
