@@ -94,6 +94,7 @@ func jobFields(p *Program, j api.Job) []field {
 		{"Asks for", demandOf(j.Demand)},
 		{"Placement", placementOf(j.Placement)},
 		{"If its region is lost", strings.TrimSpace(j.OnRegionLost + " " + j.OnRegionLostLimit)},
+		{"Outputs", outputsOf(j.Outputs)},
 		{"Logs", j.Logs},
 		{"Template", templateRefOf(j.Template)},
 		{"Retry of", j.RetryOf},
