@@ -81,7 +81,7 @@ type Store struct {
 	turns fences
 }
 
-// var _ store.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)
 
 // Open checks that the tables are there and are what the driver needs, and
 // makes a new store of empty ones. It fails with one error that names every

@@ -44,11 +44,7 @@ func (s *Store) transact(ctx context.Context, check *types.ConditionCheck, units
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for begin := 0; begin < len(units); {
-		end, actions := begin, 0
-		for end < len(units) && (end == begin || actions+len(units[end].actions) < maxActions) {
-			actions += len(units[end].actions)
-			end++
-		}
+		end := begin + fit(units[begin:])
 		batch := &batch{s: s, check: check, units: units[begin:end], errs: errs[begin:end]}
 		group.Go(func() error { batch.write(ctx); return nil })
 		begin = end
@@ -56,6 +52,28 @@ func (s *Store) transact(ctx context.Context, check *types.ConditionCheck, units
 	_ = group.Wait()
 	s.log.wrote.raise(s.stamps.next("").ns())
 	return errs
+}
+
+// fit is how many of the units fit into one transaction: there may be so many
+// actions in it, and two on the same item may not. Only counters are shared.
+func fit(units []unit) int {
+	actions, counters := 0, map[string]bool{}
+	for n, u := range units {
+		if actions += len(u.actions); n > 0 && actions >= maxActions {
+			return n
+		}
+		for _, a := range u.actions {
+			if a.Update == nil {
+				continue
+			}
+			counter := textOf(a.Update.Key, attrPK) + " " + textOf(a.Update.Key, attrSK)
+			if counters[counter] {
+				return n
+			}
+			counters[counter] = true
+		}
+	}
+	return len(units)
 }
 
 // transactOne writes one unit.

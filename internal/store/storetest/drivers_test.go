@@ -8,43 +8,53 @@ import (
 	"testing"
 
 	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/dynamodb"
+	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 	"github.com/gco-project/gco/internal/store/sqlite"
 	"github.com/gco-project/gco/internal/store/storetest"
 )
 
-// drivers lists every driver there is. A new one is added here.
+// drivers lists every driver there is, DynamoDB on each engine that stands in
+// for it. A new one is added here.
 var drivers = []struct {
 	name string
 	open storetest.Opener
+	// lives is how many random lives a property test takes the driver through,
+	// unless -rapid.checks says otherwise: each opens a database and reads all
+	// of it after every step.
+	lives string
 }{
-	{"sqlite", openFile},
-	{"sqlite-memory", openMemory},
+	{"sqlite", openFile, "30"},
+	{"sqlite-memory", openMemory, "30"},
+	{"dynamodb on dynoxide", openDynamoDB(dynamotest.Dynoxide), "4"},
+	{"dynamodb on dynamodb-local", openDynamoDB(dynamotest.Local), "2"},
 }
 
 // mustRun names the drivers that a run of all tests has to have held to the
 // suite.
-var mustRun = []string{"sqlite", "sqlite-memory"}
-
-// recounts is how many random lives the property test takes a driver through,
-// unless -rapid.checks says otherwise: each opens a database and reads all of
-// it after every step.
-const recounts = "30"
+var mustRun = []string{"sqlite", "sqlite-memory", "dynamodb on dynoxide", "dynamodb on dynamodb-local"}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "rapid.checks" })
-	if !chosen {
-		if err := flag.Set("rapid.checks", recounts); err != nil {
-			panic(err)
-		}
+	os.Exit(dynamotest.Main(m.Run))
+}
+
+// limitLives bounds what a driver's property tests do.
+func limitLives(t *testing.T, lives string) {
+	t.Helper()
+	if err := flag.Set("rapid.checks", lives); err != nil {
+		t.Fatal(err)
 	}
-	os.Exit(m.Run())
 }
 
 func TestDrivers(t *testing.T) {
 	var ran []string
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "rapid.checks" })
 	for _, driver := range drivers {
+		if !chosen {
+			limitLives(t, driver.lives)
+		}
 		ok := t.Run(driver.name, func(t *testing.T) {
 			storetest.Run(t, driver.open)
 			ran = append(ran, driver.name)
@@ -55,6 +65,17 @@ func TestDrivers(t *testing.T) {
 	}
 	if filter := flag.Lookup("test.run").Value.String(); filter == "" && !slices.Equal(ran, mustRun) {
 		t.Errorf("the suite ran for %v instead of %v", ran, mustRun)
+	}
+}
+
+func openDynamoDB(name dynamotest.Name) storetest.Opener {
+	return func(t storetest.T) store.Store {
+		t.Helper()
+		s, err := dynamodb.Open(t.Context(), dynamotest.Start(t, name).Options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
 }
 
