@@ -94,6 +94,8 @@ func runEvents(ctx context.Context, opts *eventsOptions) error {
 				fmt.Fprintf(opts.Err, "go on with --after %s\n", at)
 			}
 			return nil
+		case client.Is(err, api.ProblemGone):
+			return fmt.Errorf("reading events: %w", err)
 		case err != nil:
 			return fmt.Errorf("reading events: %w; go on with --after %s", err, events.Cursor())
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -173,7 +174,7 @@ func (s *eventStream) run() error {
 		select {
 		case <-grown:
 		case <-heartbeat.C():
-			if !s.beat() {
+			if !s.allowed() || !s.beat() {
 				return nil
 			}
 		case <-s.r.Context().Done():
@@ -228,15 +229,27 @@ func (s *eventStream) page(events *batch) bool {
 		return true
 	}
 	start := s.clock.Now()
-	if !s.write(text) {
+	ok := s.write(text)
+	if s.clock.Since(start) <= s.timing.Slow {
+		return ok
+	}
+	// One that took nothing at all has been cut off already.
+	s.metrics.slowStreams.Inc()
+	if ok {
+		s.final("gco.slow", "events are read too slowly; go on from the last ID")
+	}
+	return false
+}
+
+// allowed tells whether the client's token still holds, which may end while a
+// stream goes on.
+func (s *eventStream) allowed() bool {
+	_, err := s.auth.principal(s.r)
+	if p := (*problem)(nil); errors.As(err, &p) {
+		s.final("gco.bye", p.Detail)
 		return false
 	}
-	if s.clock.Since(start) <= s.timing.Slow {
-		return true
-	}
-	s.metrics.slowStreams.Inc()
-	s.final("gco.slow", "events are read too slowly; go on from the last ID")
-	return false
+	return true
 }
 
 // beat says that the stream lives, and how far it has come: without that, a

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/tmaxmax/go-sse"
@@ -190,6 +192,72 @@ func TestCursorOlderThanTheRetention(t *testing.T) {
 	}
 	if list := s.all(s.admin, client.EventFilter{After: writeEventCursor(incarnation, last)}); len(list) != 1 || !strings.Contains(list[0].Subject, kept.ID) {
 		t.Errorf("after the newest event that is gone came %v", types(list))
+	}
+}
+
+// A reader that stands still holds up nobody but itself: it is cut off, the
+// others go on, and it finds all of it when it comes back.
+func TestReaderThatStandsStill(t *testing.T) {
+	s := start(t, func(o *setUp) {
+		o.noLoops = true
+		o.Stream.Slow, o.Stream.Stall = 20*time.Millisecond, 50*time.Millisecond
+	})
+	standing, err := s.admin.Events(t.Context(), client.EventFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { standing.Close() }()
+	// More than the connection holds.
+	const size = 1000
+	batch := make([]api.BatchItem, size)
+	for i := range batch {
+		batch[i].Submission = hello()
+		batch[i].Labels = map[string]string{"long": strings.Repeat("x", 60)}
+	}
+	written := 0
+	for s.counter("gco_event_streams_cut_total") == 0 {
+		if written += size; written > 100*size {
+			t.Fatalf("after %d events nobody was cut off", written)
+		}
+		if _, err := s.admin.SubmitBatch(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	for len(seen) < written {
+		event, err := standing.Next()
+		if errors.Is(err, client.ErrSlow) {
+			standing.Close()
+			standing, err = s.admin.Events(t.Context(), client.EventFilter{After: standing.Cursor()})
+		} else if err == nil && seen[event.ID] {
+			err = errors.New("it came twice")
+		}
+		if err != nil {
+			t.Fatalf("after %d of %d events, %s: %v", len(seen), written, event.ID, err)
+		}
+		if event.ID != "" {
+			seen[event.ID] = true
+		}
+	}
+}
+
+// A token may end while its stream goes on.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	s := start(t, func(o *setUp) { o.Stream.Heartbeat = 5 * time.Millisecond })
+	created, err := s.admin.CreateToken(t.Context(), api.NewToken{Name: "viewer", Role: "viewer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.client(created.Secret).Events(t.Context(), client.EventFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	if err := s.admin.DeleteToken(t.Context(), created.ID); err != nil {
+		t.Fatal(err)
+	}
+	if event, err := events.Next(); !client.Is(err, api.ProblemUnauthenticated) {
+		t.Errorf("without its token it saw %+v, %v", event, err)
 	}
 }
 

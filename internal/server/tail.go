@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -245,20 +246,20 @@ func encodeEvent(e store.Event, incarnation string) ([]byte, error) {
 	return json.Marshal(wire)
 }
 
-// selected is the text of those events that a query selects.
+// selected is the text of those events that a query selects: mostly all of
+// them, and then nothing is copied.
 func (b *batch) selected(query store.EventQuery) []byte {
+	isNot := func(m mark) bool { return !query.Selects(m.event) }
+	if !slices.ContainsFunc(b.marks, isNot) {
+		return b.text
+	}
 	var some []byte
-	start, all := 0, true
+	start := 0
 	for _, m := range b.marks {
-		if query.Selects(m.event) {
+		if !isNot(m) {
 			some = append(some, b.text[start:m.end]...)
-		} else {
-			all = false
 		}
 		start = m.end
-	}
-	if all {
-		return b.text
 	}
 	return some
 }
