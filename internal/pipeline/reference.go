@@ -12,7 +12,8 @@ import (
 	"github.com/gco-project/gco/internal/job"
 )
 
-// Reference names one output of a step: {{steps.NAME.outputs.KEY}}.
+// Reference names one output of a step: {{steps.NAME.outputs.KEY}}, or with
+// |string before its end, to be put in as a text.
 type Reference struct {
 	Step string
 	Key  string
@@ -21,7 +22,7 @@ type Reference struct {
 func (r Reference) String() string { return "{{steps." + r.Step + ".outputs." + r.Key + "}}" }
 
 var (
-	reference = regexp.MustCompile(`\{\{\s*steps\.([a-z0-9-]+)\.outputs\.([A-Za-z_][A-Za-z0-9_.-]*)\s*\}\}`)
+	reference = regexp.MustCompile(`\{\{\s*steps\.([a-z0-9-]+)\.outputs\.([A-Za-z_][A-Za-z0-9_.-]*)\s*(\|\s*string\s*)?\}\}`)
 	// opening is how a reference begins, whole or not.
 	opening = regexp.MustCompile(`\{\{\s*steps\.`)
 )
@@ -42,7 +43,7 @@ func References(field string, tree any) ([]Found, []job.Fault) {
 			found = append(found, Found{field, Reference{match[1], match[2]}})
 		}
 		if len(opening.FindAllString(text, -1)) != len(reference.FindAllString(text, -1)) {
-			faults = append(faults, job.Fault{Field: field, Message: "has a reference that cannot be read; write {{steps.NAME.outputs.KEY}}"})
+			faults = append(faults, job.Fault{Field: field, Message: "has a reference that cannot be read; write {{steps.NAME.outputs.KEY}}, or {{steps.NAME.outputs.KEY|string}}"})
 		}
 		return text
 	})
@@ -85,8 +86,8 @@ func sources(steps []Step) (n int) {
 }
 
 // Fill returns a decoded JSON value with the outputs in place of references:
-// one that stands alone keeps the output's type, one inside a text is
-// formatted. What was put in is not read again. missing lists what no step
+// one that stands alone keeps the output's type unless it asks for a text, one
+// inside a text is formatted. What was put in is not read again. missing lists what no step
 // has left.
 func (p *Pipeline) Fill(tree any) (filled any, missing []Reference) {
 	value := func(text string) (json.RawMessage, bool) {
@@ -102,7 +103,8 @@ func (p *Pipeline) Fill(tree any) (filled any, missing []Reference) {
 		return out, out != nil
 	}
 	filled = walk("", tree, func(_, text string) any {
-		if at := reference.FindStringIndex(text); at != nil && at[0] == 0 && at[1] == len(text) {
+		// The last pair of indexes is that of |string.
+		if at := reference.FindStringSubmatchIndex(text); at != nil && at[0] == 0 && at[1] == len(text) && at[6] < 0 {
 			if out, ok := value(text); ok {
 				return scalar(out)
 			}

@@ -33,7 +33,7 @@ func TestReferences(t *testing.T) {
 	}
 	for _, text := range []string{
 		`{{steps.a}}`, `{{steps.a.outputs}}`, `{{steps.a.output.x}}`, `{{steps.A.outputs.x}}`, `{{ steps.a.outputs.x`, `{{steps.a.outputs.x}`,
-		`{{steps.a.outputs.x | upper}}`, `{{steps.a.outputs.x}} {{steps.}}`,
+		`{{steps.a.outputs.x | upper}}`, `{{steps.a.outputs.x |}}`, `{{steps.a.outputs.x}} {{steps.}}`,
 	} {
 		if _, faults := References("f", text); len(faults) != 1 || faults[0].Field != "f" {
 			t.Errorf("%s: faults %v", text, faults)
@@ -63,14 +63,17 @@ func TestFill(t *testing.T) {
 		"n": []byte(`3`), "big": []byte(`12345678901234567890`), "yes": []byte(`true`), "text": []byte(`"a\"b"`), "sly": []byte(`"{{steps.a.outputs.n}}"`),
 	}}}}
 	tests := map[string]string{
-		`"{{steps.a.outputs.n}}"`:                            `3`,
-		`" {{steps.a.outputs.n}}"`:                           `" 3"`,
-		`"{{steps.a.outputs.big}}"`:                          `12345678901234567890`,
-		`"{{steps.a.outputs.yes}} {{steps.a.outputs.text}}"`: `"true a\"b"`,
-		`{"k":["{{steps.a.outputs.text}}",1.50,null,true]}`:  `{"k":["a\"b",1.50,null,true]}`,
-		`"{{steps.a.outputs.sly}}"`:                          `"{{steps.a.outputs.n}}"`,
-		`"x{{steps.a.outputs.sly}}"`:                         `"x{{steps.a.outputs.n}}"`,
-		`{"{{steps.a.outputs.n}}":"{{n}}"}`:                  `{"{{steps.a.outputs.n}}":"{{n}}"}`,
+		`"{{steps.a.outputs.n}}"`:                              `3`,
+		`"{{steps.a.outputs.n|string}}"`:                       `"3"`,
+		`"{{ steps.a.outputs.yes | string }}"`:                 `"true"`,
+		`"{{steps.a.outputs.n|string}}x{{steps.a.outputs.n}}"`: `"3x3"`,
+		`" {{steps.a.outputs.n}}"`:                             `" 3"`,
+		`"{{steps.a.outputs.big}}"`:                            `12345678901234567890`,
+		`"{{steps.a.outputs.yes}} {{steps.a.outputs.text}}"`:   `"true a\"b"`,
+		`{"k":["{{steps.a.outputs.text}}",1.50,null,true]}`:    `{"k":["a\"b",1.50,null,true]}`,
+		`"{{steps.a.outputs.sly}}"`:                            `"{{steps.a.outputs.n}}"`,
+		`"x{{steps.a.outputs.sly}}"`:                           `"x{{steps.a.outputs.n}}"`,
+		`{"{{steps.a.outputs.n}}":"{{n}}"}`:                    `{"{{steps.a.outputs.n}}":"{{n}}"}`,
 	}
 	for text, want := range tests {
 		filled, missing := p.Fill(tree(t, text))
