@@ -100,7 +100,7 @@ func (s *Server) docsContent() docsContent {
 				continue
 			}
 			item := s.doc.Paths[r.path]
-			op := map[string]*huma.Operation{get: item.Get, post: item.Post, put: item.Put, remove: item.Delete}[r.method]
+			op := map[string]*huma.Operation{get: item.Get, post: item.Post, put: item.Put, patch: item.Patch, remove: item.Delete}[r.method]
 			roles := make([]string, len(r.roles))
 			for i, role := range r.roles {
 				roles[i] = string(role)

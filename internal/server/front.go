@@ -162,7 +162,7 @@ func nowhere(mux *http.ServeMux, r *http.Request) *problem {
 		return newProblem(api.ProblemNotFound, "there is nothing at this path; see /docs")
 	}
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if _, pattern := mux.Handler(probe); pattern != "/" {
 			allowed = append(allowed, method)

@@ -197,6 +197,7 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.templates()
 	sc.pipelines()
 	sc.schedules()
+	sc.webhooks()
 	sc.keepsBackups()
 	sc.regions()
 	sc.jobLife()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ import (
 	"github.com/gco-project/gco/internal/queue"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/sqlite"
+	"github.com/gco-project/gco/internal/webhook"
 )
 
 const testRegion = "us-east-1"
@@ -39,19 +41,20 @@ const testRegion = "us-east-1"
 // system is a whole control plane that serves on a loopback port: the real
 // store, the real queue, the real server.
 type system struct {
-	t       testing.TB
-	store   store.Store
-	queue   *queue.Queue
-	flow    *flow.Flow
-	broker  *joblog.Broker
-	archive *joblog.Archive
-	server  *Server
-	metrics *prometheus.Registry
-	log     *logBuffer
-	logDir  string
-	bucket  *blob.Bucket
-	url     string
-	http    *http.Client
+	t        testing.TB
+	store    store.Store
+	queue    *queue.Queue
+	flow     *flow.Flow
+	webhooks *webhook.Outbox
+	broker   *joblog.Broker
+	archive  *joblog.Archive
+	server   *Server
+	metrics  *prometheus.Registry
+	log      *logBuffer
+	logDir   string
+	bucket   *blob.Bucket
+	url      string
+	http     *http.Client
 	// token is the first admin's, and admin its client.
 	token string
 	admin *client.Client
@@ -69,10 +72,12 @@ type setUp struct {
 	// wrapBackups does that for the keeper of backups.
 	wrapBackups func(Backups) Backups
 	prices      placement.Prices
-	transport   http.RoundTripper
-	noLoops     bool
-	wait        time.Duration
-	waiting     int
+	// webhooks is how many there may be; 0 is enough.
+	webhooks  int
+	transport http.RoundTripper
+	noLoops   bool
+	wait      time.Duration
+	waiting   int
 }
 
 func start(t testing.TB, change ...func(*setUp)) *system {
@@ -113,6 +118,8 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
 	s.flow = flow.New(flow.Options{Store: options.Store, Queue: s.queue, Clock: set.clock, Log: log})
 	options.Flow = s.flow
+	s.webhooks = s.outbox(options.Store, log, set.webhooks)
+	options.Webhooks = s.webhooks
 	options.Broker, options.Archive = s.broker, s.archive
 	options.Backups = set.wrapBackups(s.keeper(db, log))
 	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
@@ -126,6 +133,24 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	s.serve(listener, set.noLoops)
 	s.admin = s.client(s.token)
 	return s
+}
+
+// outbox delivers to loopback, and tries twice.
+func (s *system) outbox(over store.Store, log *slog.Logger, limit int) *webhook.Outbox {
+	s.t.Helper()
+	incarnation, err := over.Incarnation(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return webhook.New(webhook.Options{
+		Store: over, Log: log, Leading: s.queue.Leading, Watch: s.queue.Watch,
+		Encode: func(e store.Event) ([]byte, error) { return EncodeEvent(e, incarnation) },
+		Settings: webhook.Settings{
+			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Limit: cmp.Or(limit, 100), Timeout: 5 * time.Second,
+			Retries: []time.Duration{time.Hour}, Concurrency: 16, PerWebhook: 4, PerHost: 8,
+			PauseAfter: time.Hour, PauseBacklog: 1000, KeepDeliveries: time.Hour,
+		},
+	})
 }
 
 // keeper keeps backups of the database in a directory.
@@ -161,6 +186,7 @@ func (s *system) serve(listener net.Listener, noLoops bool) {
 	if !noLoops {
 		running.Go(func() { _ = s.queue.Run(ctx) })
 		running.Go(func() { _ = s.flow.Run(ctx) })
+		running.Go(func() { _ = s.webhooks.Run(ctx) })
 	}
 	s.stop = sync.OnceFunc(func() {
 		cancel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -51,7 +50,7 @@ const (
 func webhookOnWire(w store.Webhook, open int64) api.Webhook {
 	out := api.Webhook{
 		ID: w.ID, Version: w.Version, URL: w.URL, Description: w.Description, Namespace: w.Namespace,
-		Types: slices.Concat([]string{}, w.Types), State: "active", OpenDeliveries: open,
+		Types: append([]string{}, w.Types...), State: "active", OpenDeliveries: open,
 		PauseReason: w.PauseReason, PauseMessage: w.PauseMessage,
 		PausedAt: timeOnWire(w.PausedAt), FailingSince: timeOnWire(w.FailingSince),
 		CreatedAt: w.CreatedAt.UTC(), CreatedBy: w.CreatedBy, UpdatedAt: w.UpdatedAt.UTC(),
@@ -175,12 +174,12 @@ func (c *call) showWebhook() error {
 }
 
 func (c *call) updateWebhook() error {
-	w, err := c.webhook()
-	if err != nil {
-		return err
-	}
 	var request api.WebhookUpdate
 	if err := c.readJSON(webhookUpdateShape, &request); err != nil {
+		return err
+	}
+	w, err := c.webhook()
+	if err != nil {
 		return err
 	}
 	w, err = c.webhooks.Update(c.r.Context(), w.ID, webhook.Request{
@@ -204,12 +203,12 @@ func (c *call) deleteWebhook() error {
 }
 
 func (c *call) rotateWebhook() error {
-	w, err := c.webhook()
-	if err != nil {
-		return err
-	}
 	var request api.Rotation
 	if err := c.readJSON(rotationShape, &request); err != nil {
+		return err
+	}
+	w, err := c.webhook()
+	if err != nil {
 		return err
 	}
 	overlap := defaultOverlap
@@ -266,22 +265,23 @@ func (c *call) testWebhook() error {
 }
 
 func (c *call) listDeliveries() error {
-	w, err := c.webhook()
-	if err != nil {
-		return err
-	}
 	q, err := c.query()
 	if err != nil {
 		return err
 	}
 	query := store.DeliveryQuery{
-		Webhook: w.ID, Subject: q.text("subject"),
-		State: store.DeliveryState(q.choice("state", "", string(store.DeliveryOpen), string(store.DeliveryDone), string(store.DeliveryDead))),
-		Limit: q.whole("limit", defaultLimit, 1, maxLimit),
+		Subject: q.text("subject"),
+		State:   store.DeliveryState(q.choice("state", "", string(store.DeliveryOpen), string(store.DeliveryDone), string(store.DeliveryDead))),
+		Limit:   q.whole("limit", defaultLimit, 1, maxLimit),
 	}
 	if err := q.err(); err != nil {
 		return err
 	}
+	w, err := c.webhook()
+	if err != nil {
+		return err
+	}
+	query.Webhook = w.ID
 	if text := q.text("cursor"); text != "" {
 		if query.Before, err = readDeliveryCursor(w.ID, text); err != nil {
 			return err
@@ -332,12 +332,12 @@ func (c *call) showDelivery() error {
 }
 
 func (c *call) redeliver() error {
-	w, err := c.webhook()
-	if err != nil {
-		return err
-	}
 	var body api.Redelivery
 	if err := c.readJSON(redeliveryShape, &body); err != nil {
+		return err
+	}
+	w, err := c.webhook()
+	if err != nil {
 		return err
 	}
 	request, err := c.redelivery(body)

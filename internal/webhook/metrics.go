@@ -18,7 +18,7 @@ type metrics struct {
 }
 
 func newMetrics(s Store) *metrics {
-	return &metrics{
+	m := &metrics{
 		store: s,
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gco_webhook_tries_total", Help: "Tries to deliver an event by what came of them: done, retry (to be tried again), dead (given up).",
@@ -28,6 +28,10 @@ func newMetrics(s Store) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}),
 	}
+	for _, result := range []string{"done", "retry", "dead"} {
+		m.results.WithLabelValues(result)
+	}
+	return m
 }
 
 var (
@@ -80,8 +84,12 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	open := map[string]int64{}
 	for _, b := range backlogs {
-		to <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(b.Open), b.Webhook)
+		open[b.Webhook] = b.Open
+	}
+	for _, w := range hooks {
+		to <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(open[w.ID]), w.ID)
 	}
 }
 
