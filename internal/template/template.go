@@ -25,7 +25,8 @@ import (
 const (
 	MaxParameters  = 100
 	MaxDescription = 1000
-	// MaxSize bounds the job of a template, in bytes of JSON.
+	// MaxSize bounds a template, in bytes of JSON: every store can hold as
+	// much in one record.
 	MaxSize = 256 << 10
 )
 
@@ -64,9 +65,19 @@ func (t Template) Validate() []job.Fault {
 		declared := f.parameters(t.Parameters)
 		if tree := f.tree(t.Job); tree != nil {
 			f.job(tree, declared)
+			f.size(t)
 		}
 	}
 	return f.list
+}
+
+// size checks what a store keeps of the template, where some characters take
+// more room than in the request.
+func (f *faults) size(t Template) {
+	text, err := json.Marshal(t)
+	if err == nil && len(text) > MaxSize {
+		f.add("job", "is %d bytes long with the parameters; at most %d are allowed", len(text), MaxSize)
+	}
 }
 
 // Same tells whether two templates say the same: who wrote them, when and as

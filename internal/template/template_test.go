@@ -295,6 +295,24 @@ func TestValidateParameters(t *testing.T) {
 	wantFaults(t, many.Validate(), `name: "Train" is not a DNS label`, "description: is longer", "parameters: 160 parameters; at most 100")
 }
 
+// TestTemplateSize counts parameters, and characters as they are stored.
+func TestTemplateSize(t *testing.T) {
+	for _, value := range []string{"x", "<"} {
+		of := with(`"` + long(value, 100_000) + `"`)
+		wants := map[string][]string{"x": nil, "<": {"job: is 6"}}[value]
+		wantFaults(t, of.Validate(), wants...)
+		of.Parameters = nil
+		for i := range 90 {
+			choices := make([]string, 10)
+			for n := range choices {
+				choices[n] = fmt.Sprint(n, long("c", 200))
+			}
+			of.Parameters = append(of.Parameters, Parameter{Name: fmt.Sprintf("p%d", i), Type: Choice, Choices: choices})
+		}
+		wantFaults(t, of.Validate(), "job: is ")
+	}
+}
+
 func TestSame(t *testing.T) {
 	a, b := with(`{"x":1,"y":2}`), with(`{ "y" : 2, "x": 1 }`)
 	b.Version, b.UpdatedBy, b.UpdatedAt = 3, "someone", time.Unix(1, 0)

@@ -77,6 +77,7 @@ var suite = []struct {
 	{"OldestWaiting", testOldestWaiting},
 	{"Tokens", testTokens},
 	{"Templates", testTemplates},
+	{"LargeTemplate", testLargeTemplate},
 	{"TemplateNotFound", testTemplateNotFound},
 	{"DeleteTemplate", testDeleteTemplate},
 	{"ListTemplates", testListTemplates},

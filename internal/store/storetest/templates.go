@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -55,6 +57,21 @@ func testTemplates(t *testing.T, open Opener) {
 	last, err := c.LastTemplateVersion(c.ctx, "train")
 	c.must(err)
 	c.same("the last version", last, 2)
+}
+
+// testLargeTemplate writes one of the largest that there may be, with a text
+// that cannot be made much shorter.
+func testLargeTemplate(t *testing.T, open Opener) {
+	c := newClient(t, open)
+	noise := make([]byte, template.MaxSize*3/4-1000)
+	_, err := rand.NewChaCha8([32]byte{}).Read(noise)
+	c.must(err)
+	large := c.template("large", 1)
+	large.Job = fmt.Appendf(nil, `{"manifest":%q}`, base64.StdEncoding.EncodeToString(noise))
+	c.must(c.PutTemplate(c.ctx, large))
+	got, err := c.Template(c.ctx, "large")
+	c.must(err)
+	c.same("a large template", got, large)
 }
 
 func testTemplateNotFound(t *testing.T, open Opener) {
