@@ -141,7 +141,7 @@ func TestFollowedLogsGoOnInTheArchive(t *testing.T) {
 			t.Errorf("it goes on with %v", query)
 		}
 		w.Header().Set("Gco-Logs", "archived")
-		fmt.Fprint(w, "2026-03-01T10:00:00Z one\n2026-03-01T10:00:01Z two\n2026-03-01T10:00:01Z two\n2026-03-01T10:00:02Z three")
+		fmt.Fprint(w, "2026-03-01T10:00:00Z one\n2026-03-01T10:00:01Z two\n2026-03-01T10:00:01Z more\n2026-03-01T10:00:02Z three")
 	}))
 	t.Cleanup(server.Close)
 	logs, err := quick(t, server.URL).Logs(t.Context(), "x", LogOptions{Follow: true, Tail: 2})
@@ -149,7 +149,7 @@ func TestFollowedLogsGoOnInTheArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(logs)
-	if want := "[pod/main] one\n[pod/main] two\ntwo\nthree"; err != nil || string(got) != want {
+	if want := "[pod/main] one\n[pod/main] two\nmore\nthree"; err != nil || string(got) != want {
 		t.Errorf("read %q, %v; want %q", got, err, want)
 	}
 }

@@ -210,11 +210,14 @@ func (s *eventStream) next() (events *batch, grown <-chan struct{}, err error) {
 // read asks the store for the client's next events; nil if there are none.
 func (s *eventStream) read() (*batch, error) {
 	events, next, err := s.store.Events(s.r.Context(), s.query)
-	if s.r.Context().Err() != nil || err == nil && next == s.query.After {
-		return nil, nil
-	}
-	if err != nil {
+	switch {
+	case s.r.Context().Err() != nil:
+		// The client has gone, or the server is going: nobody wants to know.
+		return nil, nil //nolint:nilerr // the stream ends for that, and not for the error
+	case err != nil:
 		return nil, fmt.Errorf("reading events: %w", err)
+	case next == s.query.After:
+		return nil, nil
 	}
 	return newBatch(s.log, s.incarnation, events, next), nil
 }

@@ -21,8 +21,8 @@ const (
 	// tailBytes is how much text it keeps: at 500 events a second those of some
 	// 20 s, which is longer than a client may take for one page.
 	tailBytes = 8 << 20
-	// tailStart is how many events it begins with, so that the clients who come
-	// back after a restart of the server find their place in it.
+	// tailStart is how far before the newest event it begins, so that the clients
+	// who come back after a restart of the server find their place in it.
 	tailStart = 1000
 	// An event costs a write to every client, and events that are written
 	// together cost one. So the tail is read again after gather for each client,
@@ -33,7 +33,7 @@ const (
 
 // tail is the newest part of the stream of events, for everyone who follows
 // it: read from the store once and encoded once. It reads while there is
-// someone.
+// someone. docs/decisions/server-event-tail.md says why.
 type tail struct {
 	store store.Store
 	watch func() (changed <-chan struct{}, stop func())

@@ -85,7 +85,8 @@ func TestTailIsReadOnceForAll(t *testing.T) {
 	for range followers {
 		began.Add(1)
 		ended.Go(func() {
-			defer tail.join(t.Context())()
+			leave := tail.join(t.Context())
+			defer leave()
 			err := follow(t.Context(), tail, 0, 5)
 			began.Done()
 			if err == nil {
@@ -108,7 +109,8 @@ func TestTailIsReadOnceForAll(t *testing.T) {
 
 func TestTailBeginsBeforeTheNewestEvent(t *testing.T) {
 	tail, _, _ := newManyEvents(5000)
-	defer tail.join(t.Context())()
+	leave := tail.join(t.Context())
+	defer leave()
 	if err := follow(t.Context(), tail, 5000-tailStart, 5000); err != nil {
 		t.Error(err)
 	}
@@ -119,7 +121,8 @@ func TestTailBeginsBeforeTheNewestEvent(t *testing.T) {
 
 func TestTailIsBounded(t *testing.T) {
 	tail, events, changed := newManyEvents(1)
-	defer tail.join(t.Context())()
+	leave := tail.join(t.Context())
+	defer leave()
 	if err := follow(t.Context(), tail, 0, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +144,8 @@ func TestTailIsBounded(t *testing.T) {
 
 func TestTailGoesOnWhenTheStoreDoes(t *testing.T) {
 	tail, events, changed := newManyEvents(3)
-	defer tail.join(t.Context())()
+	leave := tail.join(t.Context())
+	defer leave()
 	if err := follow(t.Context(), tail, 0, 3); err != nil {
 		t.Fatal(err)
 	}
