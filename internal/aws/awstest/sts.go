@@ -93,7 +93,7 @@ func (s *STS) caller(r *http.Request) (arn, code string) {
 
 func (s *STS) signature(r *http.Request, query url.Values, scope []string, at time.Time) string {
 	unsigned := url.Values{"Action": query["Action"], "Version": query["Version"], "X-Amz-Expires": query["X-Amz-Expires"]}
-	again := httptest.NewRequest(http.MethodGet, "https://"+r.Host+"/?"+unsigned.Encode(), http.NoBody)
+	again := httptest.NewRequestWithContext(r.Context(), http.MethodGet, "https://"+r.Host+"/?"+unsigned.Encode(), http.NoBody)
 	for name := range strings.SplitSeq(query.Get("X-Amz-SignedHeaders"), ";") {
 		if name != "host" {
 			again.Header.Set(name, r.Header.Get(name))
