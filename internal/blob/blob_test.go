@@ -357,3 +357,25 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("wrong credentials: %v", err)
 	}
 }
+
+// TestFailedWriteLeavesNoParts: parts that are in S3 already when a write fails
+// are taken back.
+func TestFailedWriteLeavesNoParts(t *testing.T) {
+	service := blobtest.Start(t, false)
+	bucket := open(t, service.Bucket(t, "objects"))
+	err := bucket.Write(t.Context(), "k", func(w io.Writer) error {
+		if _, err := w.Write(content(40 << 20)); err != nil {
+			return err
+		}
+		return errBroken
+	})
+	if !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	_ = filepath.WalkDir(service.Dir, func(path string, entry fs.DirEntry, _ error) error {
+		if entry.Type().IsRegular() {
+			t.Errorf("left over: %s", path)
+		}
+		return nil
+	})
+}
