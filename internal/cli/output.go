@@ -234,6 +234,7 @@ func paint(text string) string {
 	colors := map[string]string{
 		"succeeded": "32", "running": "36", "pending": "36", "claimed": "36",
 		"placed": "33", "queued": "33", "failed": "31", "cancelled": "35",
+		"waiting": "33", "starting": "33", "skipped": "35", "submitted": "36", "refused": "31",
 		"live": "32", "lost": "31", "ok": "32", "degraded": "33",
 	}
 	if code, ok := colors[text]; ok {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -125,14 +124,14 @@ func (p *Program) stepTable(l api.Pipeline) table {
 }
 
 func whyOfStep(s api.Step) string {
-	why := s.Message
-	if why == "" {
-		why = s.Reason
+	switch {
+	case s.State == "succeeded":
+		return ""
+	case s.State == "running" && s.JobState != "" && s.JobState != "running":
+		return "its job is " + s.JobState
+	default:
+		return cmp.Or(s.Message, s.Reason)
 	}
-	if s.State == "running" && s.JobState != "" && s.JobState != "running" {
-		why = "its job is " + s.JobState
-	}
-	return why
 }
 
 // tookStep is how long a step went on.
@@ -141,7 +140,7 @@ func (p *Program) tookStep(s api.Step) string {
 	case s.StartedAt == nil:
 		return "-"
 	case s.FinishedAt != nil:
-		return span(s.FinishedAt.Sub(*s.StartedAt).Round(time.Second))
+		return precise(s.FinishedAt.Sub(*s.StartedAt))
 	default:
 		return span(p.Clock.Since(*s.StartedAt))
 	}
