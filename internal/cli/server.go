@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +17,7 @@ import (
 type serverOptions struct {
 	daemonOptions
 	account
+	storeFlags
 	listen  string
 	bucket  string
 	tlsCert string
@@ -35,7 +39,10 @@ directory, readable by its owner only.`,
   gco server --config gco.yaml --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := opts.check(cmd); err != nil {
+			if err := opts.daemonOptions.check(cmd); err != nil {
+				return err
+			}
+			if err := opts.storeFlags.check(cmd); err != nil {
 				return err
 			}
 			return run(cmd.Context(), opts)
@@ -43,17 +50,19 @@ directory, readable by its owner only.`,
 	}
 	opts.daemonOptions.register(cmd.Flags())
 	opts.account.register(cmd.Flags())
+	opts.storeFlags.register(cmd.Flags())
 	cmd.Flags().StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420)")
 	cmd.Flags().StringVar(&opts.bucket, "bucket", "", "`URL` of a bucket for archived logs and large manifests, such as s3://BUCKET?region=REGION (default: in the directory)")
 	cmd.Flags().StringVar(&opts.tlsCert, "tls-cert", "", "`FILE` of the certificate chain, PEM; read again when it changes")
 	cmd.Flags().StringVar(&opts.tlsKey, "tls-key", "", "`FILE` of the certificate's key, PEM")
 	opts.daemonOptions.completions(cmd)
 	opts.account.completions(cmd)
+	opts.storeFlags.completions(cmd)
 	return cmd
 }
 
 func runServer(ctx context.Context, opts *serverOptions) error {
-	c, _, err := daemon.DiscoverConfig(ctx, opts.configFile, opts.overlays(opts.Program)...)
+	c, _, err := daemon.DiscoverConfig(ctx, opts.configFile, slices.Concat(opts.account.overlays(opts.Program), opts.storeFlags.overlays())...)
 	if err != nil {
 		return err
 	}
@@ -70,6 +79,13 @@ func runServer(ctx context.Context, opts *serverOptions) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if c.Server.Dir == "" && c.Store.Driver == config.DriverDynamoDB {
+		// Only the first admin token is kept there.
+		if c.Server.Dir, err = opts.UserStateDir(); err != nil {
+			return fmt.Errorf("finding your directory for state: %w; pass --dir", err)
+		}
+		c.Server.Dir = filepath.Join(c.Server.Dir, "gco-"+c.Project)
+	}
 	if c.Server.Dir == "" {
 		return errors.New("the server needs a directory for its database: pass --dir, or set server.dir in the configuration")
 	}
@@ -85,7 +101,7 @@ func runServer(ctx context.Context, opts *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	if c.Backups.Vault == "" {
+	if c.Backups.Vault == "" && c.Store.Driver == config.DriverSQLite {
 		log.Warn("nothing backs the database up: name a vault in backups.vault of the configuration")
 	}
 	log.Info("serving", "address", plane.URL, "dir", dir, "admin-token", plane.AdminTokenFile)

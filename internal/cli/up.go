@@ -25,6 +25,7 @@ import (
 
 type upOptions struct {
 	daemonOptions
+	storeFlags
 	regions       []string
 	listen        string
 	regionProcess bool
@@ -45,10 +46,14 @@ is in --dir, and is there again at the next start.`,
 		Example: `  gco up
   gco up --regions us-east-1,eu-west-1 --listen 127.0.0.1:0
   gco up --region-process    # then kill one agent, and watch its jobs move
-  gco up --config examples/gco.yaml --dir /tmp/gco`,
+  gco up --config examples/gco.yaml --dir /tmp/gco
+  gco up --store dynamodb --endpoint-url http://127.0.0.1:8000`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := opts.check(cmd); err != nil {
+			if err := opts.daemonOptions.check(cmd); err != nil {
+				return err
+			}
+			if err := opts.storeFlags.check(cmd); err != nil {
 				return err
 			}
 			for i, name := range opts.regions {
@@ -62,12 +67,14 @@ is in --dir, and is there again at the next start.`,
 			return run(cmd.Context(), opts)
 		},
 	}
-	opts.register(cmd.Flags())
 	flags := cmd.Flags()
+	opts.daemonOptions.register(flags)
+	opts.storeFlags.register(flags)
 	flags.StringSliceVar(&opts.regions, "regions", nil, "`NAMES` of the regions (default those of the configuration, or "+strings.Join(config.LaptopRegionNames, ",")+")")
 	flags.StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420); port 0 picks a free one")
 	flags.BoolVar(&opts.regionProcess, "region-process", false, "run each region's agent as a process of its own, so that one can be killed")
-	opts.completions(cmd)
+	opts.daemonOptions.completions(cmd)
+	opts.storeFlags.completions(cmd)
 	return cmd
 }
 
@@ -115,10 +122,14 @@ func runUp(ctx context.Context, opts *upOptions) error {
 
 // prepare opens the control plane and everything that the regions need.
 func (o *upOptions) prepare(ctx context.Context) (*laptop, error) {
-	c, err := o.load()
+	c, err := daemon.LoadConfig(o.configFile, o.storeFlags.overlays()...)
 	if err != nil {
 		return nil, err
 	}
+	if err := atStandIn(c); err != nil {
+		return nil, err
+	}
+	o.override(&c)
 	if o.listen != "" {
 		c.Server.Listen = o.listen
 	}

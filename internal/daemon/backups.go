@@ -11,6 +11,7 @@ import (
 
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
 // firstCopy is how long a start waits until all there is is in the vault.
@@ -30,7 +31,7 @@ type copies struct {
 func replicated(b config.Backups) bool { return b.Vault != "" && b.Continuous }
 
 // openCopies opens the vault, makes the first copy and the keeper of backups.
-func (c *ControlPlane) openCopies(ctx context.Context, o ControlPlaneOptions) (err error) {
+func (c *ControlPlane) openCopies(ctx context.Context, o ControlPlaneOptions, embedded *sqlite.Store) (err error) {
 	b := o.Config.Backups
 	location := b.Vault
 	if location == "" {
@@ -56,7 +57,7 @@ func (c *ControlPlane) openCopies(ctx context.Context, o ControlPlaneOptions) (e
 		}
 	}
 	c.copies.keeper, err = backup.NewKeeper(backup.KeeperOptions{
-		Source: c.store, Vault: c.copies.vault, Scratch: filepath.Join(o.Dir, "backup.tmp"), Rules: rules(b),
+		Source: embedded, Vault: c.copies.vault, Scratch: filepath.Join(o.Dir, "backup.tmp"), Rules: rules(b),
 		Replication: c.copies.replication, Clock: o.Clock, Log: o.Log,
 	})
 	return err
@@ -90,7 +91,9 @@ func timeOfDay(text string) time.Duration {
 
 // run keeps the schedule.
 func (c *copies) run(ctx context.Context, group *errgroup.Group) {
-	group.Go(func() error { return c.keeper.Run(ctx) })
+	if c.keeper != nil {
+		group.Go(func() error { return c.keeper.Run(ctx) })
+	}
 }
 
 // close makes the last copy, while the database is still open.

@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/api"
-	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/config"
 	"github.com/gco-project/gco/internal/flow"
@@ -25,7 +24,7 @@ import (
 	"github.com/gco-project/gco/internal/manifest"
 	"github.com/gco-project/gco/internal/queue"
 	"github.com/gco-project/gco/internal/server"
-	"github.com/gco-project/gco/internal/store/sqlite"
+	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/webhook"
 )
 
@@ -57,7 +56,9 @@ type ControlPlane struct {
 	clock clock.WithTicker
 	log   *slog.Logger
 
-	store        *sqlite.Store
+	store store.Store
+	// holder names this process in the leader's lease; empty is a fresh name.
+	holder       string
 	bucket       *blob.Bucket
 	archive      *joblog.Archive
 	copies       copies
@@ -70,8 +71,8 @@ type ControlPlane struct {
 	debug        string
 }
 
-// singleHolder names the process in the leader's lease. Only one process can
-// open the database, so the next one may lead at once.
+// singleHolder names the process in the leader's lease where only one can open
+// the database, so the next one may lead at once.
 const singleHolder = "only"
 
 // OpenControlPlane opens everything that can fail to open. Close it, or Run
@@ -91,20 +92,11 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 	if c.listener, err = net.Listen("tcp", listen); err != nil {
 		return fmt.Errorf("listening on %s: %w", listen, err)
 	}
-	c.store, err = sqlite.Open(ctx, sqlite.Options{
-		Path: filepath.Join(o.Dir, backup.DatabaseFile), Log: o.Log, Checkpointed: replicated(o.Config.Backups),
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.openBucket(ctx, o); err != nil {
+	if err := c.openStore(ctx, o); err != nil {
 		return err
 	}
 	c.archive = joblog.NewArchive(c.bucket, 0)
 	if err := c.adminToken(ctx, o.RenewAdmin); err != nil {
-		return err
-	}
-	if err := c.openCopies(ctx, o); err != nil {
 		return err
 	}
 	c.URL = "http://" + reachable(c.listener.Addr())
@@ -150,7 +142,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Wake:  func(region string) { c.queue.Wake(region) },
 	})
 	c.queue = queue.New(queue.Options{
-		Store: c.store, Clock: o.Clock, Log: o.Log, Holder: singleHolder,
+		Store: c.store, Clock: o.Clock, Log: o.Log, Holder: c.holder,
 		Admission: manifest.Policy(o.Config.Policy),
 		Placement: placementPolicy(o.Config),
 		Prices:    prices(o.Config.Regions),
@@ -164,12 +156,16 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		return err
 	}
 	c.flow = flow.New(flow.Options{Store: c.store, Queue: c.queue, Clock: o.Clock, Log: o.Log})
-	c.server, err = server.New(server.Options{
+	options := server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Backups: c.copies.keeper, Webhooks: c.webhooks,
+		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
-	})
+	}
+	if c.copies.keeper != nil {
+		options.Backups = c.copies.keeper
+	}
+	c.server, err = server.New(options)
 	return err
 }
 

@@ -206,9 +206,8 @@ func (s *Store) manifestItem(ctx context.Context, sub *store.Submission) (item, 
 	if s.manifests == nil {
 		return nil, fmt.Errorf("%w: the manifest is larger than an item may be, and no bucket is configured for such", store.ErrUnavailable)
 	}
-	sum := sha256.Sum256(packed)
-	hash := hashOf(sum[:])
-	if err := s.manifests.PutManifest(ctx, hash, packed); err != nil {
+	hash, err := s.manifests.Put(ctx, packed)
+	if err != nil {
 		return nil, fmt.Errorf("%w: storing the manifest: %w", store.ErrUnavailable, err)
 	}
 	return with(i, item{attrHash: text(hash)}), nil

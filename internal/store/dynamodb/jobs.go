@@ -109,7 +109,7 @@ func (s *Store) Manifest(ctx context.Context, id job.ID) ([]byte, error) {
 		if s.manifests == nil {
 			return nil, fmt.Errorf("reading the manifest of job %s: it is in a bucket, and none is configured", id)
 		}
-		packed, err := s.manifests.Manifest(ctx, hash)
+		packed, err := s.manifests.Content(ctx, hash)
 		if err != nil {
 			return nil, wrap(err, "reading the manifest of job %s", id)
 		}

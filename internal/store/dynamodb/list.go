@@ -22,7 +22,7 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.Page, er
 	if err != nil {
 		return page, wrap(err, "reading jobs")
 	}
-	read := perShard(query, len(source.partitions))
+	read := s.perShard(query, len(source.partitions))
 	shards := make([]shardPage, len(source.partitions))
 	err = each(ctx, len(shards), func(ctx context.Context, i int) error {
 		q := source.query
@@ -117,13 +117,13 @@ func (v *view) listings(states []job.State) []string {
 
 // perShard is how much to read of each shard: its part of a page and a reserve
 // for chance, or its part of all that may be read where a filter rejects.
-func perShard(q store.ListQuery, shards int) int {
+func (s *Store) perShard(q store.ListQuery, shards int) int {
 	shards = max(1, shards)
 	filtered := len(q.Labels) > 0 || q.Template != "" || len(q.States) > 0 || q.Region != "" && len(q.Namespaces) > 0
 	if filtered {
 		return max(1, maxRead/shards)
 	}
-	part := float64(q.Limit) / float64(min(shards, 16))
+	part := float64(q.Limit) / float64(min(shards, s.shards.Index))
 	return min(int(math.Ceil(part+2*math.Sqrt(part)))+2, maxRead)
 }
 

@@ -48,13 +48,11 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Manifests holds large manifests outside of the tables, by their hash.
+// Manifests holds large manifests outside of the tables, by their hash. Jobs
+// with the same manifest share it, so it outlives them.
 type Manifests interface {
-	PutManifest(ctx context.Context, hash string, manifest []byte) error
-	Manifest(ctx context.Context, hash string) ([]byte, error)
-	// DeleteManifest is told of manifests that no job of this hash needs any
-	// more.
-	DeleteManifest(ctx context.Context, hash string) error
+	Put(ctx context.Context, packed []byte) (hash string, err error)
+	Content(ctx context.Context, hash string) (packed []byte, err error)
 }
 
 // Store is a store.Store in tables of DynamoDB. It is safe for concurrent use,
