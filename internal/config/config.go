@@ -23,18 +23,19 @@ import (
 // Config is the whole of gco.yaml. Every field has a default, so an empty file
 // is a valid one.
 type Config struct {
-	Project   string    `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
-	Server    Server    `json:"server" doc:"The control plane's process."`
-	Store     Store     `json:"store" doc:"Where the control plane keeps everything."`
-	Auth      Auth      `json:"auth" doc:"How callers without a token of GCO prove who they are."`
-	Timing    Timing    `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
-	Limits    Limits    `json:"limits" doc:"What one user may take of the queue."`
-	Policy    Policy    `json:"policy" doc:"Which jobs are admitted. The defaults keep jobs apart from their nodes and clusters."`
-	Placement Placement `json:"placement" doc:"How regions are chosen."`
-	Backups   Backups   `json:"backups" doc:"Copies of the embedded database: where, how often, for how long."`
-	Webhooks  Webhooks  `json:"webhooks" doc:"How events are delivered to the addresses that users give."`
-	Regions   Regions   `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
-	AWS       AWS       `json:"aws" doc:"What infra/ builds in an AWS account."`
+	Project     string    `json:"project" doc:"Name of this installation. It starts every table, parameter, export and stack name, so two projects can share an account." minLength:"1" maxLength:"64" pattern:"^[A-Za-z][A-Za-z0-9-]*$" patternDescription:"letters, digits and hyphens, starting with a letter"`
+	Server      Server    `json:"server" doc:"The control plane's process."`
+	Store       Store     `json:"store" doc:"Where the control plane keeps everything."`
+	Auth        Auth      `json:"auth" doc:"How callers without a token of GCO prove who they are."`
+	Timing      Timing    `json:"timing" doc:"The times by which regions hold and lose the right to act, and how long jobs wait."`
+	Limits      Limits    `json:"limits" doc:"What one user may take of the queue."`
+	Policy      Policy    `json:"policy" doc:"Which jobs are admitted. The defaults keep jobs apart from their nodes and clusters."`
+	Placement   Placement `json:"placement" doc:"How regions are chosen."`
+	Backups     Backups   `json:"backups" doc:"Copies of the embedded database: where, how often, for how long."`
+	Webhooks    Webhooks  `json:"webhooks" doc:"How events are delivered to the addresses that users give."`
+	Regions     Regions   `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
+	Accelerator FrontDoor `json:"accelerator" doc:"The front door that gco accelerator runs; not the one in AWS, which is aws.accelerator."`
+	AWS         AWS       `json:"aws" doc:"What infra/ builds in an AWS account."`
 }
 
 // section is what a top-level type implements when its fields depend on each
@@ -59,15 +60,16 @@ func Default() Config {
 
 func defaultFor(profile Profile) Config {
 	return Config{
-		Project:   "gco",
-		Server:    defaultServer(),
-		Store:     Store{Driver: DriverSQLite},
-		Limits:    defaultLimits(),
-		Policy:    defaultPolicy(),
-		Placement: defaultPlacement(),
-		Backups:   defaultBackups(),
-		Webhooks:  defaultWebhooks(),
-		AWS:       defaultAWS(profile),
+		Project:     "gco",
+		Server:      defaultServer(),
+		Store:       Store{Driver: DriverSQLite},
+		Limits:      defaultLimits(),
+		Policy:      defaultPolicy(),
+		Placement:   defaultPlacement(),
+		Backups:     defaultBackups(),
+		Webhooks:    defaultWebhooks(),
+		Accelerator: defaultFrontDoor(),
+		AWS:         defaultAWS(profile),
 	}
 }
 

@@ -1,0 +1,142 @@
+package accelerator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// acceptBackoff is the wait after a connection could not be taken, for lack of
+// descriptors, say.
+const acceptBackoff = 50 * time.Millisecond
+
+// maxTries is how many endpoints are tried for one connection.
+const maxTries = 4
+
+// listener is one open port.
+type listener struct {
+	socket   *net.TCPListener
+	port     int
+	affinity Affinity
+	spread   spread
+}
+
+func listen(wanted Listener) (*listener, error) {
+	socket, err := net.Listen("tcp", wanted.Address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", wanted.Address, err)
+	}
+	tcp, ok := socket.(*net.TCPListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("listening on %s: not TCP", wanted.Address), socket.Close())
+	}
+	address, err := netip.ParseAddrPort(tcp.Addr().String())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listening on %s: %w", wanted.Address, err), tcp.Close())
+	}
+	return &listener{socket: tcp, port: int(address.Port()), affinity: wanted.Affinity}, nil
+}
+
+// point is where a client's connection falls.
+func (l *listener) point(client *net.TCPConn) point {
+	if l.affinity == AffinitySourceIP {
+		if from, err := netip.ParseAddrPort(client.RemoteAddr().String()); err == nil {
+			return pointOf(from.Addr())
+		}
+	}
+	return l.spread.next()
+}
+
+// accept takes connections until ctx ends.
+func (a *Accelerator) accept(ctx context.Context, l *listener) error {
+	for {
+		client, err := l.socket.AcceptTCP()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = client.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("taking connections on %s: %w", l.socket.Addr(), err)
+		case err != nil:
+			a.log.Warn("a connection could not be taken", "listener", l.socket.Addr(), "error", err)
+			select {
+			case <-a.options.Clock.After(acceptBackoff):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		select {
+		case a.slots <- struct{}{}:
+		case <-ctx.Done():
+			_ = client.Close()
+			return nil
+		}
+		c := &connection{client: client, idle: a.options.IdleTimeout, clock: a.options.Clock}
+		if !a.connections.add(c) {
+			_ = client.Close()
+			<-a.slots
+			continue
+		}
+		go func() {
+			defer func() {
+				a.connections.remove(c)
+				<-a.slots
+			}()
+			a.serve(ctx, l, c)
+		}()
+	}
+}
+
+// serve passes one connection on.
+func (a *Accelerator) serve(ctx context.Context, l *listener, c *connection) {
+	t, server := a.connect(ctx, l, c.client)
+	if t == nil {
+		a.metrics.refused.Inc()
+		// A reset tells a client what happened; a plain end would be an empty
+		// answer.
+		reset(c.client)
+		return
+	}
+	t.connections.Inc()
+	t.open.Inc()
+	defer t.open.Dec()
+	c.forward(server, t)
+}
+
+// connect opens a connection to an endpoint: to the one that the rules say,
+// or, where that takes none, to the next. Nothing has been sent by then, so a
+// try costs nothing but time.
+func (a *Accelerator) connect(ctx context.Context, l *listener, client *net.TCPConn) (*target, *net.TCPConn) {
+	at, now := l.point(client), a.current.Load()
+	dialer := net.Dialer{Timeout: a.options.DialTimeout}
+	var tried []*target
+	for t := now.first(at); t != nil && len(tried) < maxTries; t = now.next(tried, at) {
+		connection, err := dialer.DialContext(ctx, "tcp", t.address(l.port))
+		if err == nil {
+			if server, ok := connection.(*net.TCPConn); ok {
+				return t, server
+			}
+			_ = connection.Close()
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		a.log.Debug("an endpoint takes no connection", "region", t.region, "endpoint", t.name, "error", err)
+		t.dialFailures.Inc()
+		t.doubt()
+		tried = append(tried, t)
+	}
+	return nil, nil
+}
+
+// reset ends a connection so that the other side can tell it from a regular
+// end.
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
