@@ -10,6 +10,7 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -41,6 +43,15 @@ const (
 	partBytes     = 8 << 20
 	partsTogether = 2
 )
+
+// abortGrace is how long an upload that is given up may take to end.
+const abortGrace = 10 * time.Second
+
+// writing is how objects are written.
+var writing = &blob.WriterOptions{
+	ContentType: "application/octet-stream", DisableContentTypeDetection: true,
+	BufferSize: partBytes, MaxConcurrency: partsTogether,
+}
 
 // temporary ends the names that the directory's driver writes under before an
 // object is whole.
@@ -101,13 +112,13 @@ func (b *Bucket) write(ctx context.Context, key string, produce func(io.Writer) 
 	if err := checkKey(key); err != nil {
 		return err
 	}
+	if b.dir == "" {
+		return b.upload(ctx, key, produce)
+	}
 	// Without a Close after the cancel, nothing of the object appears.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	writer, err := b.bucket.NewWriter(ctx, key, &blob.WriterOptions{
-		ContentType: "application/octet-stream", DisableContentTypeDetection: true,
-		BufferSize: partBytes, MaxConcurrency: partsTogether,
-	})
+	writer, err := b.bucket.NewWriter(ctx, key, writing)
 	if err != nil {
 		return err
 	}
@@ -117,6 +128,32 @@ func (b *Bucket) write(ctx context.Context, key string, produce func(io.Writer) 
 		return err
 	}
 	return errors.Join(writer.Close(), b.settle(key))
+}
+
+// upload writes to S3. Parts of what failed are taken back by a request of its
+// own, so the requests' context outlives the caller's: for a while.
+func (b *Bucket) upload(ctx context.Context, key string, produce func(io.Writer) error) error {
+	from, to := io.Pipe()
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		_ = to.CloseWithError(context.Cause(ctx))
+		grace, done := context.WithTimeout(requests, abortGrace)
+		defer done()
+		<-grace.Done()
+		cancel()
+	})
+	defer stop()
+	produced := make(chan error, 1)
+	go func() {
+		err := cmp.Or(produce(to), context.Cause(ctx))
+		_ = to.CloseWithError(err)
+		produced <- err
+	}()
+	err := b.bucket.Upload(requests, key, from, writing)
+	// Whoever still writes would wait for ever.
+	_ = from.CloseWithError(err)
+	return cmp.Or(<-produced, err)
 }
 
 // settle makes an object and its name survive a crash of the machine.

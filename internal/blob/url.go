@@ -122,6 +122,8 @@ func openS3(ctx context.Context, l Location) (*Bucket, error) {
 	}
 	client := s3.NewFromConfig(conf, func(o *s3.Options) {
 		o.UsePathStyle = l.PathStyle
+		// Part of an object has no checksum in S3, and that is no news.
+		o.DisableLogOutputChecksumValidationSkipped = true
 		if l.Endpoint != "" {
 			o.BaseEndpoint = &l.Endpoint
 		}
