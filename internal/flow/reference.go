@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
@@ -73,12 +74,9 @@ func decode(text json.RawMessage) (tree any, ok bool) {
 
 // nameAll is for messages.
 func nameAll(missing []pipeline.Reference) string {
-	text := ""
+	texts := make([]string, len(missing))
 	for i, r := range missing {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("step %s has left no output %s", r.Step, r.Key)
+		texts[i] = fmt.Sprintf("step %s has left no output %s", r.Step, r.Key)
 	}
-	return text
+	return strings.Join(texts, ", ")
 }

@@ -186,7 +186,7 @@ func (f *Flow) ResumeSchedule(ctx context.Context, name store.ScheduleName) (sch
 func (f *Flow) RunSchedule(ctx context.Context, name store.ScheduleName, identity string) (schedule.Schedule, error) {
 	id := "by-hand-" + uuid.NewString()
 	s, err := f.changeSchedule(ctx, name, func(s schedule.Schedule) (schedule.Schedule, bool, error) {
-		observed, _, err := f.ticker.observe(ctx, s)
+		observed, err := f.ticker.observe(ctx, s)
 		if err != nil {
 			return s, false, err
 		}

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -268,7 +267,7 @@ func TestChangeDoesNotReachADecidedRun(t *testing.T) {
 func TestScheduleOfTemplate(t *testing.T) {
 	w := newWorld(t)
 	put := func(version int64, name string) {
-		text := encode(map[string]any{"manifest": json.RawMessage(runs(name, "true"))})
+		text := encode(map[string]any{"manifest": runs(name, "true")})
 		if err := w.data.PutTemplate(t.Context(), template.Template{Name: "t", Version: version, Job: text, CreatedAt: begin, UpdatedAt: begin}); err != nil {
 			t.Fatal(err)
 		}

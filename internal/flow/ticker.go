@@ -75,7 +75,7 @@ func (t *ticker) look(ctx context.Context, s schedule.Schedule) error {
 		return fmt.Errorf("reading its clock: %w", err)
 	}
 	now := t.f.Clock.Now()
-	next, _, err := t.observe(ctx, s)
+	next, err := t.observe(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (t *ticker) look(ctx context.Context, s schedule.Schedule) error {
 }
 
 // observe reads how the runs stand that have not ended.
-func (t *ticker) observe(ctx context.Context, s schedule.Schedule) (schedule.Schedule, bool, error) {
+func (t *ticker) observe(ctx context.Context, s schedule.Schedule) (schedule.Schedule, error) {
 	var jobIDs []job.ID
 	var pipelineIDs []pipeline.ID
 	for _, r := range s.Open() {
@@ -110,18 +110,18 @@ func (t *ticker) observe(ctx context.Context, s schedule.Schedule) (schedule.Sch
 	}
 	jobs, err := t.f.Store.JobsByID(ctx, jobIDs)
 	if err != nil {
-		return s, false, fmt.Errorf("reading the jobs of schedule %s: %w", s.Name, err)
+		return s, fmt.Errorf("reading the jobs of schedule %s: %w", s.Name, err)
 	}
 	pipelines, err := t.f.Store.PipelinesByID(ctx, pipelineIDs)
 	if err != nil {
-		return s, false, fmt.Errorf("reading the pipelines of schedule %s: %w", s.Name, err)
+		return s, fmt.Errorf("reading the pipelines of schedule %s: %w", s.Name, err)
 	}
 	ends := map[string]schedule.Outcome{}
 	for _, r := range s.Open() {
 		ends[r.ID] = OutcomeOf(r, jobs, pipelines)
 	}
-	next, changed := s.Observe(ends)
-	return next, changed, nil
+	next, _ := s.Observe(ends)
+	return next, nil
 }
 
 // OutcomeOf is how a run stands whose job or pipeline is among those that were

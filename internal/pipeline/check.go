@@ -127,7 +127,7 @@ func (c *checker) cycles() {
 			case unseen:
 				visit(next)
 			case open:
-				around := append(path[slices.Index(path, next):len(path):len(path)], next)
+				around := slices.Concat(path[slices.Index(path, next):], []int{next})
 				c.fault(fmt.Sprintf("steps[%d].after[%d]", i, k), "closes a circle in which each step waits for the next: %s", c.way(around))
 			}
 		}

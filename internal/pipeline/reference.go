@@ -103,8 +103,7 @@ func (p *Pipeline) Fill(tree any) (filled any, missing []Reference) {
 		return out, out != nil
 	}
 	filled = walk("", tree, func(_, text string) any {
-		// The last pair of indexes is that of |string.
-		if at := reference.FindStringSubmatchIndex(text); at != nil && at[0] == 0 && at[1] == len(text) && at[6] < 0 {
+		if match := reference.FindStringSubmatch(text); len(match) > 0 && match[0] == text && match[3] == "" {
 			if out, ok := value(text); ok {
 				return scalar(out)
 			}
