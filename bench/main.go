@@ -132,7 +132,7 @@ func selectParts(only string) ([]part, error) {
 		}
 	}
 	if len(keys) > 0 {
-		return nil, fmt.Errorf("no part is called %s; there are a to g", strings.Join(keys, ", "))
+		return nil, fmt.Errorf("no part is called %s; there are a to i", strings.Join(keys, ", "))
 	}
 	return selected, nil
 }

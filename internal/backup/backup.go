@@ -63,9 +63,13 @@ type Backup struct {
 	Verification *Verification `json:"-"`
 }
 
-// Contents counts what is in it, by kind of record.
+// Contents counts what is in it, by kind of record; nil where nobody has
+// counted.
 func (b Backup) Contents() map[string]int64 {
 	c := b.Census
+	if c == (sqlite.Census{}) {
+		return nil
+	}
 	return map[string]int64{"jobs": c.Jobs, "events": c.Events, "keys": c.Keys, "regions": c.Regions, "tokens": c.Tokens}
 }
 

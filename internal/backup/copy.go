@@ -20,11 +20,11 @@ import (
 	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
-// idRule is what newID makes.
+// idRule is what NewID makes.
 var idRule = regexp.MustCompile(`^[0-9]{8}-[0-9]{6}-(daily|weekly|manual)-[0-9a-f]{6}$`)
 
-// newID names a backup by its time, so that names sort by age.
-func newID(kind Kind, now time.Time) string {
+// NewID names a backup by its time, so that names sort by age.
+func NewID(kind Kind, now time.Time) string {
 	random := uuid.New()
 	return fmt.Sprintf("%s-%s-%x", stamp(now), kind, random[:3])
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,34 +48,13 @@ type KeeperOptions struct {
 type Keeper struct {
 	KeeperOptions
 
-	// busy holds one token while nothing is under way; background ends with
-	// Run and so does all that is under way.
-	busy       chan struct{}
-	mu         sync.Mutex
-	current    *Activity
-	last       map[Kind]time.Time
-	failed     map[Kind]int64
-	ended      []Activity
+	*Turns
+	// background ends with Run and so does all that is under way.
 	background context.Context
 	cancel     context.CancelFunc
 	working    sync.WaitGroup
 	retryAt    time.Time
 }
-
-// Activity is a backup that is being made or verified, or was lately.
-type Activity struct {
-	ID   string
-	Kind Kind
-	// Verifying tells verifying from making.
-	Verifying bool
-	BegunAt   time.Time
-	// EndedAt is zero while it goes on.
-	EndedAt time.Time
-	Err     error
-}
-
-// keptActivities is how many that have ended are remembered.
-const keptActivities = 20
 
 // NewKeeper returns a Keeper that can be asked at once; its schedule starts
 // with Run.
@@ -85,8 +63,7 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 	if err := errors.Join(os.RemoveAll(o.Scratch), os.MkdirAll(o.Scratch, 0o700)); err != nil {
 		return nil, fmt.Errorf("making room for backups: %w", err)
 	}
-	k := &Keeper{KeeperOptions: o, busy: make(chan struct{}, 1), last: map[Kind]time.Time{}, failed: map[Kind]int64{}}
-	k.busy <- struct{}{}
+	k := &Keeper{KeeperOptions: o, Turns: NewTurns(o.Clock, o.Log)}
 	k.background, k.cancel = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -122,7 +99,7 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.remember(all)
+	k.Remember(all)
 	now := k.Clock.Now()
 	var failed []error
 	if late := missing(k.Rules, all, now); len(late) > 0 && !now.Before(k.retryAt) {
@@ -148,17 +125,6 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// remember notes when the last backup of each kind was made.
-func (k *Keeper) remember(all []Backup) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, b := range all {
-		if b.CreatedAt.After(k.last[b.Kind]) {
-			k.last[b.Kind] = b.CreatedAt
-		}
-	}
-}
-
 // String is how people know the vault.
 func (k *Keeper) String() string { return k.Vault.String() }
 
@@ -182,7 +148,7 @@ func (k *Keeper) Status() Status {
 
 // create makes a backup and waits for it. Keep 0 is for ever.
 func (k *Keeper) create(ctx context.Context, kind Kind, keep time.Duration) (Backup, error) {
-	activity, done, err := k.take(Activity{ID: newID(kind, k.Clock.Now()), Kind: kind})
+	activity, done, err := k.Take(Activity{ID: NewID(kind, k.Clock.Now()), Kind: kind})
 	if err != nil {
 		return Backup{}, err
 	}
@@ -194,7 +160,7 @@ func (k *Keeper) create(ctx context.Context, kind Kind, keep time.Duration) (Bac
 // StartCreate begins a backup that somebody asked for, and returns while it is
 // being made; Activities tells what becomes of it. Keep 0 is for ever.
 func (k *Keeper) StartCreate(keep time.Duration) (Activity, error) {
-	activity, done, err := k.take(Activity{ID: newID(Manual, k.Clock.Now()), Kind: Manual})
+	activity, done, err := k.Take(Activity{ID: NewID(Manual, k.Clock.Now()), Kind: Manual})
 	if err != nil {
 		return Activity{}, err
 	}
@@ -212,7 +178,7 @@ func (k *Keeper) StartVerify(ctx context.Context, id string) (Activity, error) {
 	if err != nil {
 		return Activity{}, err
 	}
-	activity, done, err := k.take(Activity{ID: id, Kind: b.Kind, Verifying: true})
+	activity, done, err := k.Take(Activity{ID: id, Kind: b.Kind, Verifying: true})
 	if err != nil {
 		return Activity{}, err
 	}
@@ -221,80 +187,6 @@ func (k *Keeper) StartVerify(ctx context.Context, id string) (Activity, error) {
 		done(err)
 	})
 	return activity, nil
-}
-
-// take begins an activity, or returns ErrBusy. done ends it.
-func (k *Keeper) take(a Activity) (begun Activity, done func(error), err error) {
-	select {
-	case <-k.busy:
-	default:
-		return Activity{}, nil, ErrBusy
-	}
-	a.BegunAt = k.Clock.Now().UTC()
-	k.mu.Lock()
-	k.current = &a
-	k.mu.Unlock()
-	return a, func(err error) { k.end(a, err) }, nil
-}
-
-func (k *Keeper) end(a Activity, err error) {
-	a.EndedAt, a.Err = k.Clock.Now().UTC(), err
-	what := "backup made"
-	if a.Verifying {
-		what = "backup verified"
-	}
-	took := a.EndedAt.Sub(a.BegunAt)
-	if err != nil {
-		k.Log.Error(what+" in vain", "backup", a.ID, "kind", a.Kind, "took", took, "error", err) //nolint:sloglint // one of two
-	} else {
-		k.Log.Info(what, "backup", a.ID, "kind", a.Kind, "took", took) //nolint:sloglint // one of two
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.current = nil
-	if k.ended = append(k.ended, a); len(k.ended) > keptActivities {
-		k.ended = k.ended[1:]
-	}
-	if err != nil {
-		k.failed[a.Kind]++
-	} else if !a.Verifying {
-		k.last[a.Kind] = a.BegunAt
-	}
-	// Together with the above, so that whoever sees it ended can begin the next.
-	k.busy <- struct{}{}
-}
-
-// Activities lists what is under way and what lately was, the newest last.
-func (k *Keeper) Activities() []Activity {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := slices.Clone(k.ended)
-	if k.current != nil {
-		all = append(all, *k.current)
-	}
-	return all
-}
-
-// Tally is what a Keeper has counted, by kind.
-type Tally struct {
-	// Last is when the newest backup was made; kinds without one are missing.
-	Last map[Kind]time.Time
-	// Failed counts what was tried in vain since the start.
-	Failed map[Kind]int64
-}
-
-// Tally counts what the Keeper has done.
-func (k *Keeper) Tally() Tally {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	t := Tally{map[Kind]time.Time{}, map[Kind]int64{}}
-	for _, kind := range []Kind{Daily, Weekly, Manual} {
-		t.Failed[kind] = k.failed[kind]
-		if at, ok := k.last[kind]; ok {
-			t.Last[kind] = at
-		}
-	}
-	return t
 }
 
 // make copies the database to the scratch directory and from there to the

@@ -93,7 +93,7 @@ func TestScheduleOfAYear(t *testing.T) {
 	var all []Backup
 	for now := start; now.Before(start.AddDate(1, 0, 0)); now = now.Add(time.Hour) {
 		for _, rule := range missing(rules, all, now) {
-			all = slices.Insert(all, 0, Backup{ID: newID(rule.Kind, now), Kind: rule.Kind, CreatedAt: now, ExpiresAt: now.Add(rule.Keep)})
+			all = slices.Insert(all, 0, Backup{ID: NewID(rule.Kind, now), Kind: rule.Kind, CreatedAt: now, ExpiresAt: now.Add(rule.Keep)})
 		}
 		gone := expired(all, now)
 		all = slices.DeleteFunc(all, func(b Backup) bool {
@@ -222,7 +222,7 @@ func TestFailedBackupLeavesNothingAndIsTriedLater(t *testing.T) {
 
 func TestOneAtATime(t *testing.T) {
 	k := newKeeping(t)
-	_, done, err := k.take(Activity{ID: "one", Kind: Manual})
+	_, done, err := k.Take(Activity{ID: "one", Kind: Manual})
 	if err != nil {
 		t.Fatal(err)
 	}

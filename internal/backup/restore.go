@@ -15,6 +15,7 @@ import (
 	"github.com/superfly/ltx"
 	"k8s.io/utils/clock"
 
+	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
@@ -255,15 +256,21 @@ func (o RestoreOptions) reincarnate(ctx context.Context, file string) (incarnati
 	}
 	incarnation, err = s.Reincarnate(ctx, o.Clock.Now())
 	if err == nil {
-		regions, listErr := s.Regions(ctx)
-		err = listErr
-		for _, region := range regions {
-			if !region.AwaitedSince.IsZero() {
-				awaited = append(awaited, region.Name)
-			}
-		}
+		awaited, err = Awaited(ctx, s)
 	}
 	return incarnation, awaited, errors.Join(err, s.Close())
+}
+
+// Awaited lists the regions that restored data wait for.
+func Awaited(ctx context.Context, s store.Regions) ([]string, error) {
+	regions, err := s.Regions(ctx)
+	var names []string
+	for _, region := range regions {
+		if !region.AwaitedSince.IsZero() {
+			names = append(names, region.Name)
+		}
+	}
+	return names, err
 }
 
 // finish gives the directory its name, durably.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gco-project/gco/api"
-	"github.com/gco-project/gco/internal/backup"
 )
 
 type backupListOptions struct {
@@ -30,7 +29,7 @@ itself, as one has to when the server is gone.`,
 		Args:    none,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), opts) },
 	}
-	cmd.Flags().StringVar(&opts.vault, "vault", "", "look into the vault at this `URL` or directory, without a server")
+	cmd.Flags().StringVar(&opts.vault, "vault", "", "look into the vault at this `URL` or directory, or at the backups of tables (dynamodb://PROJECT?region=REGION), without a server")
 	addOutput(cmd, &opts.output)
 	return cmd
 }
@@ -75,12 +74,12 @@ func (o *backupListOptions) list(ctx context.Context) (api.BackupList, error) {
 		}
 		return c.Backups(ctx)
 	}
-	vault, err := backup.OpenVault(ctx, o.vault)
+	vault, err := o.openVault(ctx, o.vault)
 	if err != nil {
 		return api.BackupList{}, err
 	}
 	list := api.BackupList{Vault: vault.String(), Items: []api.Backup{}, Windows: []api.BackupWindow{}}
-	all, err := vault.Backups(ctx)
+	all, err := vault.List(ctx)
 	for _, b := range all {
 		list.Items = append(list.Items, storedBackup(b))
 	}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gco-project/gco/internal/aws/recovery"
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/daemon"
 )
@@ -57,8 +57,8 @@ regions write-off, nothing starts anywhere. docs/backups.md leads through it.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opts.vault, "vault", "", "`URL` or directory of the vault")
-	flags.StringVar(&opts.to, "to", "", "`DIRECTORY` to make; it must not exist, or be empty")
+	flags.StringVar(&opts.vault, "vault", "", "`URL` or directory of the vault, or dynamodb://PROJECT?region=REGION")
+	flags.StringVar(&opts.to, "to", "", "`DIRECTORY` to make; it must not exist, or be empty. Of tables: the new project")
 	flags.StringVar(&opts.at, "at", "", "`TIME` to go back to (RFC 3339), or how long ago; with changes that were copied")
 	flags.StringVar(&opts.backup, "backup", "", "`ID` of a backup")
 	flags.StringVar(&opts.check, "check", "count", "how closely to look at the result, `count|pages|all`: all takes longer than the restore")
@@ -72,6 +72,8 @@ func (o *backupRestoreOptions) validate(cmd *cobra.Command) error {
 	switch _, known := checks[o.check]; {
 	case o.vault == "" || o.to == "":
 		return usagef(cmd, "--vault and --to are needed")
+	case recovery.IsURL(o.vault) && o.renewAdmin:
+		return usagef(cmd, "--renew-admin-token is for directories")
 	case o.at != "" && o.backup != "":
 		return usagef(cmd, "--at and --backup exclude each other")
 	case !known:
@@ -103,22 +105,11 @@ type restoredDirectory struct {
 	Seconds     float64          `json:"seconds"`
 }
 
-func runBackupRestore(ctx context.Context, opts *backupRestoreOptions) (err error) {
-	vault, err := backup.OpenVault(ctx, opts.vault)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, vault.Close()) }()
+func runBackupRestore(ctx context.Context, opts *backupRestoreOptions) error {
 	begun := opts.Clock.Now()
-	log := slog.New(slog.NewTextHandler(opts.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	restored, err := backup.Restore(ctx, backup.RestoreOptions{
-		Vault: vault, Dir: opts.to, Backup: opts.backup, At: opts.moment, Depth: checks[opts.check], Clock: opts.Clock, Log: log,
-		Say: func(step string) {
-			fmt.Fprintf(opts.Err, "%s: %s\n", opts.Clock.Now().UTC().Format(time.TimeOnly), step)
-		},
-	})
+	restored, err := opts.restore(ctx)
 	if err != nil {
-		return fmt.Errorf("restoring from %s: %w", vault, err)
+		return fmt.Errorf("restoring from %s: %w", opts.vault, err)
 	}
 	shown := restoredDirectory{
 		Directory: restored.Dir, Source: restored.Source, At: restored.At, Incarnation: restored.Incarnation,
@@ -133,19 +124,49 @@ func runBackupRestore(ctx context.Context, opts *backupRestoreOptions) (err erro
 	return printOne(opts.Program, opts.output, shown, shown.Directory, func() error { return opts.page(shown) })
 }
 
+// restore makes a directory, or tables.
+func (o *backupRestoreOptions) restore(ctx context.Context) (restored backup.Restored, err error) {
+	say := func(step string) {
+		fmt.Fprintf(o.Err, "%s: %s\n", o.Clock.Now().UTC().Format(time.TimeOnly), step)
+	}
+	if recovery.IsURL(o.vault) {
+		tables, err := o.tables(o.vault)
+		if err != nil {
+			return restored, err
+		}
+		return daemon.RestoreTables(ctx, recovery.RestoreOptions{Options: tables, To: o.to, Backup: o.backup, At: o.moment, Say: say})
+	}
+	vault, err := backup.OpenVault(ctx, o.vault)
+	if err != nil {
+		return restored, err
+	}
+	defer func() { err = errors.Join(err, vault.Close()) }()
+	return backup.Restore(ctx, backup.RestoreOptions{
+		Vault: vault, Dir: o.to, Backup: o.backup, At: o.moment, Depth: checks[o.check], Clock: o.Clock, Log: o.warnings(), Say: say,
+	})
+}
+
 // page says what was done, and what to do next.
 func (o *backupRestoreOptions) page(r restoredDirectory) error {
+	contents := ""
+	if c := r.Contents; c != nil {
+		contents = fmt.Sprintf("%d jobs, %d events, %d regions, %d tokens", c["jobs"], c["events"], c["regions"], c["tokens"])
+	}
+	made := "Directory"
+	if recovery.IsURL(o.vault) {
+		made = "Project"
+	}
 	err := o.fields([]field{
-		{"Directory", r.Directory},
+		{made, r.Directory},
 		{"State of", r.At.UTC().Format(time.RFC3339Nano)},
 		{"From", r.Source},
-		{"Contents", fmt.Sprintf("%d jobs, %d events, %d regions, %d tokens", r.Contents["jobs"], r.Contents["events"], r.Contents["regions"], r.Contents["tokens"])},
+		{"Contents", contents},
 		{"Incarnation", r.Incarnation + " (new)"},
 		{"Awaited regions", cmp.Or(strings.Join(r.Awaited, ", "), "none")},
 		{"Admin token", r.AdminToken},
 		{"Took", span(time.Duration(r.Seconds * float64(time.Second)))},
 	})
-	if err != nil || !o.Terminal {
+	if err != nil || !o.Terminal || recovery.IsURL(o.vault) {
 		return err
 	}
 	_, err = fmt.Fprintf(o.Out, `

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +35,7 @@ what came of it. A backup that is damaged is an error.`,
 			return run(cmd.Context(), opts)
 		},
 	}
-	cmd.Flags().StringVar(&opts.vault, "vault", "", "look into the vault at this `URL` or directory, without a server")
+	cmd.Flags().StringVar(&opts.vault, "vault", "", "look into the vault at this `URL` or directory, or at the backups of tables (dynamodb://PROJECT?region=REGION), without a server")
 	addOutput(cmd, &opts.output)
 	return cmd
 }
@@ -70,21 +69,16 @@ func (o *backupVerifyOptions) verify(ctx context.Context) (api.Backup, error) {
 }
 
 func (o *backupVerifyOptions) verifyHere(ctx context.Context) (verified api.Backup, err error) {
-	vault, err := backup.OpenVault(ctx, o.vault)
+	vault, err := o.openVault(ctx, o.vault)
 	if err != nil {
 		return verified, err
 	}
 	defer func() { err = errors.Join(err, vault.Close()) }()
-	b, err := vault.Backup(ctx, o.id)
+	b, err := vault.Find(ctx, o.id)
 	if err != nil {
 		return verified, err
 	}
-	scratch, err := os.MkdirTemp("", "gco-verify-")
-	if err != nil {
-		return verified, fmt.Errorf("making room: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	result, err := backup.Verify(ctx, vault, b, scratch, o.Clock)
+	result, err := vault.Verify(ctx, b)
 	if errors.Is(err, backup.ErrDamaged) {
 		err = nil
 	}

@@ -9,8 +9,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gco-project/gco/internal/aws/recovery"
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/server"
+	"github.com/gco-project/gco/internal/store/dynamodb"
 	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
@@ -22,8 +25,15 @@ const firstCopy = 30 * time.Second
 // copies is what backs the database up.
 type copies struct {
 	vault       *backup.Vault
-	keeper      *backup.Keeper
+	keeper      keeper
 	replication *backup.Replication
+}
+
+// keeper keeps backups of the embedded database, or of the tables of DynamoDB.
+type keeper interface {
+	server.Backups
+	Run(ctx context.Context) error
+	Close() error
 }
 
 // replicated tells whether every change is copied. Then somebody else than the
@@ -56,11 +66,15 @@ func (c *ControlPlane) openCopies(ctx context.Context, o ControlPlaneOptions, em
 			return err
 		}
 	}
-	c.copies.keeper, err = backup.NewKeeper(backup.KeeperOptions{
+	kept, err := backup.NewKeeper(backup.KeeperOptions{
 		Source: embedded, Vault: c.copies.vault, Scratch: filepath.Join(o.Dir, "backup.tmp"), Rules: rules(b),
 		Replication: c.copies.replication, Clock: o.Clock, Log: o.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	c.copies.keeper = kept
+	return nil
 }
 
 // rules are the schedule. A directory beside the database gets what is asked
@@ -94,6 +108,42 @@ func (c *copies) run(ctx context.Context, group *errgroup.Group) {
 	if c.keeper != nil {
 		group.Go(func() error { return c.keeper.Run(ctx) })
 	}
+}
+
+// openRecovery drives what DynamoDB has for backups; a stand-in for it has
+// nothing.
+func (c *ControlPlane) openRecovery(ctx context.Context, o ControlPlaneOptions, tables dynamodb.Options) error {
+	if tables.EndpointURL != "" {
+		return nil
+	}
+	kept, err := recovery.NewKeeper(ctx, recovery.Options{
+		Project: tables.Project, Names: tables.Names, Region: tables.Region, Clock: o.Clock, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	c.copies.keeper = kept
+	return nil
+}
+
+// RestoreTables restores the tables of DynamoDB under the name of another
+// project, and gives them a new incarnation.
+func RestoreTables(ctx context.Context, o recovery.RestoreOptions) (backup.Restored, error) {
+	o.Reincarnate = func(ctx context.Context, project string) (incarnation string, awaited []string, err error) {
+		s, err := dynamodb.Open(ctx, dynamodb.Options{
+			Project: project, Region: o.Region, EndpointURL: o.EndpointURL, Now: o.Clock.Now, Log: o.Log,
+		})
+		if err != nil {
+			return "", nil, err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		if incarnation, err = s.Reincarnate(ctx, o.Clock.Now()); err != nil {
+			return "", nil, err
+		}
+		awaited, err = backup.Awaited(ctx, s)
+		return incarnation, awaited, err
+	}
+	return recovery.Restore(ctx, o)
 }
 
 // close makes the last copy, while the database is still open.

@@ -63,5 +63,5 @@ func (c *ControlPlane) openDynamoDB(ctx context.Context, o ControlPlaneOptions) 
 		return err
 	}
 	c.store = opened
-	return nil
+	return c.openRecovery(ctx, o, options)
 }
