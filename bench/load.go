@@ -75,12 +75,15 @@ func (t *templates) bytes() int { return len(t.compiled[0].JSON) }
 func (t *templates) submission(i int, now time.Time) store.Submission {
 	compiled := t.compiled[i%classes]
 	spec := job.Spec{
-		Namespace: fmt.Sprintf("team-%02d", i/classes%namespaces), Name: compiled.Name, Labels: compiled.Labels, SubmittedBy: "bench",
+		Namespace: namespaceOf(i / classes), Name: compiled.Name, Labels: compiled.Labels, SubmittedBy: "bench",
 	}.WithDefaults()
 	spec.Class = capacity.ClassOf(compiled.Demand, spec.Placement)
 	record, transition := job.New(job.NewID(), spec, now)
 	return store.Submission{Job: record, Transition: transition, Demand: compiled.Demand, Manifest: compiled.JSON}
 }
+
+// namespaceOf is the i-th namespace of the load.
+func namespaceOf(i int) string { return fmt.Sprintf("team-%02d", i%namespaces) }
 
 func openStore(ctx context.Context, dir string) (*sqlite.Store, error) {
 	return sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, databaseName)})

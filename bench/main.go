@@ -46,6 +46,7 @@ var parts = []part{
 	{"g", "Start, idle and build", (*bench).starts, 6 * time.Minute},
 	{"h", "The event stream, with many clients", (*bench).streams, 3 * time.Minute},
 	{"i", "Backups", (*bench).backups, 5 * time.Minute},
+	{"j", "Webhooks", (*bench).deliveries, 5 * time.Minute},
 }
 
 func main() {
