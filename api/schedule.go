@@ -13,8 +13,8 @@ type NewSchedule struct {
 	// be the same.
 	Name      string `json:"name,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
-	// Cron is five fields (minute, hour, day of the month, month, day of the
-	// week), or @hourly, @daily, @weekly, @monthly or @yearly.
+	// Cron is five fields (minute, hour, day of the month, number of the
+	// month, day of the week), or @hourly, @daily, @weekly, @monthly or @yearly.
 	Cron string `json:"cron"`
 	// TimeZone is a name of the IANA database; UTC if absent.
 	TimeZone string `json:"timeZone,omitempty"`

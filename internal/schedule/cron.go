@@ -28,9 +28,9 @@ type Cron struct {
 	wall bool
 }
 
-// ParseCron reads the five fields of cron (minute; hour; day of the month;
-// month; day of the week), or one of @hourly, @daily (@midnight), @weekly,
-// @monthly and @yearly (@annually). zone is a name of the IANA database.
+// ParseCron reads the five fields of cron, or one of @hourly, @daily
+// (@midnight), @weekly, @monthly and @yearly (@annually). zone is a name of the
+// IANA database.
 func ParseCron(text, zone string) (Cron, error) {
 	switch {
 	case text == "":

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func testPipelines(t *testing.T, open Opener) {
 	c.same("the pipeline", read, p.Pipeline)
 	document, err := c.PipelineDocument(c.ctx, p.Pipeline.ID)
 	c.must(err)
-	if string(document) != string(p.Document) {
+	if !bytes.Equal(document, p.Document) {
 		t.Errorf("the document is %s instead of %s", document, p.Document)
 	}
 	_, _, err = c.InsertPipeline(c.ctx, p)
