@@ -349,7 +349,7 @@ func TestRoom(t *testing.T) {
 	for range failuresInRow {
 		d.health.observe("failing", outcome{})
 	}
-	d.busy = 0
+	d.busy, d.hooks = 0, map[string]*hook{"failing": failing}
 	if room := take(); room["failing"] != 1 || failing.busy != 1 {
 		t.Errorf("one that only fails gets %d", room["failing"])
 	}
