@@ -17,6 +17,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/gco-project/gco/internal/blob/blobtest"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
@@ -232,7 +233,7 @@ func (p *plant) compare(dir string, allBefore, noneAfter time.Time) {
 func (p *plant) compareJob(s *sqlite.Store, w *written, got job.Job) {
 	p.t.Helper()
 	ctx, id := p.t.Context(), got.ID
-	if a, b := text(got), text(w.versions[got.Version-1].job); a != b {
+	if a, b := jsonOf(got), jsonOf(w.versions[got.Version-1].job); a != b {
 		p.t.Errorf("job %s is %s and was written as %s", id, a, b)
 	}
 	history, err := s.History(ctx, id)
@@ -240,7 +241,7 @@ func (p *plant) compareJob(s *sqlite.Store, w *written, got job.Job) {
 		p.t.Fatalf("job %s has %d transitions at version %d (%v)", id, len(history), got.Version, err)
 	}
 	for i, transition := range history {
-		if a, b := text(transition), text(w.versions[i].transition); a != b {
+		if a, b := jsonOf(transition), jsonOf(w.versions[i].transition); a != b {
 			p.t.Errorf("transition %d of job %s is %s and was written as %s", i+1, id, a, b)
 		}
 	}
@@ -249,7 +250,7 @@ func (p *plant) compareJob(s *sqlite.Store, w *written, got job.Job) {
 		p.t.Errorf("job %s has the manifest %s (%v)", id, manifest, err)
 	}
 	demand, err := s.Demand(ctx, got.Spec.Class)
-	if err != nil || text(demand) != text(w.submission.Demand) {
+	if err != nil || jsonOf(demand) != jsonOf(w.submission.Demand) {
 		p.t.Errorf("job %s has the demand %+v (%v)", id, demand, err)
 	}
 	if w.submission.Key == nil {
@@ -264,7 +265,7 @@ func (p *plant) compareJob(s *sqlite.Store, w *written, got job.Job) {
 	}
 }
 
-func text(value any) string {
+func jsonOf(value any) string {
 	out, err := json.Marshal(value)
 	if err != nil {
 		return err.Error()
@@ -387,4 +388,49 @@ func dump(t *testing.T, path, query string) []string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// TestVaultOnS3 does on a real implementation of S3, over TLS, what the other
+// tests do in a directory.
+func TestVaultOnS3(t *testing.T) {
+	vault, err := OpenVault(t.Context(), blobtest.Start(t, true).Bucket(t, "copies"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = vault.Close() }()
+	if err := vault.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlant(t, vault)
+	p.replicate()
+	p.writeFor(2500 * time.Millisecond)
+	at := time.Now()
+	p.writeFor(1500 * time.Millisecond)
+	p.compare(p.restore(RestoreOptions{At: at}).Dir, at.Add(-time.Second), at)
+	keeper, err := NewKeeper(KeeperOptions{
+		Source: p.store, Vault: vault, Scratch: filepath.Join(t.TempDir(), "scratch"), Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := keeper.create(t.Context(), Manual, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result, err := Verify(t.Context(), vault, b, t.TempDir(), clock.RealClock{}); err != nil || result.Fault != "" {
+		t.Errorf("verifying: %+v, %v", result, err)
+	}
+	p.compare(p.restore(RestoreOptions{Backup: b.ID}).Dir, b.CreatedAt, time.Now())
+	if windows, err := vault.Windows(t.Context()); err != nil || len(windows) != 1 || windows[0].From.After(at) {
+		t.Errorf("the windows are %+v (%v)", windows, err)
+	}
+	if err := errors.Join(keeper.Close(), vault.remove(t.Context(), b.ID)); err != nil {
+		t.Error(err)
+	}
+	if all, err := vault.Backups(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("after its removal there are %+v (%v)", all, err)
+	}
+	p.stop()
+	restored := p.restore(RestoreOptions{})
+	same(t, p.path, filepath.Join(restored.Dir, DatabaseFile))
 }

@@ -219,7 +219,25 @@ func (h *history) lastBefore(ctx context.Context, at time.Time) (*ltx.FileInfo, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: planning the restore: %w", ErrDamaged, err)
 	}
-	return plan[len(plan)-1], nil
+	last := plan[len(plan)-1]
+	return last, h.mustEnd(ctx, last, at)
+}
+
+// mustEnd refuses a chain that ends too early because a file is missing, and
+// not because nothing was written after it.
+func (h *history) mustEnd(ctx context.Context, last *ltx.FileInfo, at time.Time) error {
+	for level := range litestream.SnapshotLevel + 1 {
+		files, err := h.list(ctx, level, true)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if f.MaxTXID > last.MaxTXID && (at.IsZero() || f.CreatedAt.Before(at)) {
+				return fmt.Errorf("%w: the history breaks off after %s; restore a time up to then, or a backup", ErrDamaged, last.CreatedAt.Format(time.RFC3339Nano))
+			}
+		}
+	}
+	return nil
 }
 
 // everyTime shows a restore all files, the hidden ones, too.
