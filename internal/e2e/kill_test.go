@@ -21,13 +21,16 @@ const kills = 50
 // TestKillEverythingUnderLoad kills gco at random moments while clients
 // submit. Every job that was answered with 201 must be there afterwards, and
 // must have ended exactly once.
-func TestKillEverythingUnderLoad(t *testing.T) {
+func TestKillEverythingUnderLoad(t *testing.T) { onEachDatabase(t, killEverythingUnderLoad) }
+
+func killEverythingUnderLoad(t *testing.T, db database) {
 	dir := t.TempDir()
+	flags := db.up(t)
 	var mu sync.Mutex
 	accepted := map[string]string{}
 	var last *system
 	for round := range kills {
-		s := up(t, dir)
+		s := up(t, dir, flags...)
 		ctx, cancel := context.WithCancel(t.Context())
 		var submitters sync.WaitGroup
 		for n := range 4 {
@@ -52,7 +55,7 @@ func TestKillEverythingUnderLoad(t *testing.T) {
 		cancel()
 		submitters.Wait()
 	}
-	last = up(t, dir)
+	last = up(t, dir, flags...)
 	if len(accepted) < kills {
 		t.Fatalf("only %d jobs were accepted in %d rounds", len(accepted), kills)
 	}
@@ -91,7 +94,11 @@ func agentPID(t *testing.T, s *system, region string) int {
 // TestKilledAgentIsFencedAndReplaced kills an agent that never returns: its
 // supervisors end the job's processes, and the job runs on elsewhere.
 func TestKilledAgentIsFencedAndReplaced(t *testing.T) {
-	s := up(t, t.TempDir(), "--region-process")
+	onEachDatabase(t, killedAgentIsFencedAndReplaced)
+}
+
+func killedAgentIsFencedAndReplaced(t *testing.T, db database) {
+	s := up(t, t.TempDir(), append(db.up(t), "--region-process")...)
 	job := s.submit(script("long", "trap '' TERM; sleep 3 & setsid sleep 1000 & wait; sleep 1000"))
 	first := s.until(job.ID, "running", inState("running"))
 	stop := watchdog(t, job.ID)
@@ -119,8 +126,10 @@ func TestKilledAgentIsFencedAndReplaced(t *testing.T) {
 
 // TestRestartedAgentAdoptsWhatRuns kills an agent and starts another within
 // the trust: the same process goes on, and the job notices nothing.
-func TestRestartedAgentAdoptsWhatRuns(t *testing.T) {
-	c := controlPlane(t)
+func TestRestartedAgentAdoptsWhatRuns(t *testing.T) { onEachDatabase(t, restartedAgentAdoptsWhatRuns) }
+
+func restartedAgentAdoptsWhatRuns(t *testing.T, db database) {
+	c := controlPlane(t, db.server(t)...)
 	agent := c.agent("east", "east")
 	job := c.submit(script("long", "sleep 5; echo done"))
 	first := until(t, c.client, job.ID, "running", inState("running"))
@@ -151,7 +160,11 @@ func TestRestartedAgentAdoptsWhatRuns(t *testing.T) {
 // TestCutOffAgentFencesBeforeItsWorkIsGivenAway refuses an agent's
 // connections. Its job's processes must be gone when the job is queued again.
 func TestCutOffAgentFencesBeforeItsWorkIsGivenAway(t *testing.T) {
-	c := controlPlane(t)
+	onEachDatabase(t, cutOffAgentFencesBeforeItsWorkIsGivenAway)
+}
+
+func cutOffAgentFencesBeforeItsWorkIsGivenAway(t *testing.T, db database) {
+	c := controlPlane(t, db.server(t)...)
 	wire := newProxy(t, strings.TrimPrefix(c.addr, "http://"))
 	c.agentThrough(wire.addr(), "east", "east")
 	job := c.submit(script("long", "trap '' TERM; sleep 1000"))

@@ -27,14 +27,14 @@ type roles struct {
 	client *client.Client
 }
 
-func controlPlane(t *testing.T) *roles {
+func controlPlane(t *testing.T, args ...string) *roles {
 	t.Helper()
 	dir := t.TempDir()
 	c := &roles{dir: dir, config: filepath.Join(dir, "gco.yaml")}
 	if err := os.WriteFile(c.config, []byte(shortLeases), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.process = launch(t, dir, "server", "--dir", c.data(), "--listen", "127.0.0.1:0", "--config", c.config)
+	c.process = launch(t, dir, append([]string{"server", "--dir", c.data(), "--listen", "127.0.0.1:0", "--config", c.config}, args...)...)
 	c.connect(c.data())
 	t.Cleanup((&system{dir: dir}).killSupervisors)
 	return c

@@ -20,13 +20,14 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 )
 
 // gco is the binary under test, built once.
 var gco string
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
+	os.Exit(dynamotest.Main(func() int { return run(m) }))
 }
 
 func run(m *testing.M) int {
