@@ -63,7 +63,7 @@ func (a *Accelerator) accept(ctx context.Context, l *listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("taking connections on %s: %w", l.socket.Addr(), err)
 		case err != nil:
-			a.log.Warn("a connection could not be taken", "listener", l.socket.Addr(), "error", err)
+			a.log.Warn("a connection could not be taken", "listener", l.socket.Addr().String(), "error", err)
 			select {
 			case <-a.options.Clock.After(acceptBackoff):
 			case <-ctx.Done():

@@ -14,7 +14,7 @@ import (
 	"github.com/gco-project/gco/internal/daemon"
 )
 
-// daemonOptions are those that up, server and agent share.
+// daemonOptions are those that up, server, agent and accelerator share.
 type daemonOptions struct {
 	*Program
 	configFile string
@@ -25,8 +25,13 @@ type daemonOptions struct {
 }
 
 func (o *daemonOptions) register(flags *pflag.FlagSet) {
-	flags.StringVar(&o.configFile, "config", "", "`FILE` with the configuration, a gco.yaml")
+	o.registerProcess(flags)
 	flags.StringVar(&o.dir, "dir", "", "`DIRECTORY` for everything that is kept")
+}
+
+// registerProcess is register for what keeps nothing.
+func (o *daemonOptions) registerProcess(flags *pflag.FlagSet) {
+	flags.StringVar(&o.configFile, "config", "", "`FILE` with the configuration, a gco.yaml")
 	flags.StringVar(&o.debug, "debug", "", "loopback `ADDRESS` for Go's profiler, such as 127.0.0.1:6060")
 	flags.StringVar(&o.logLevel, "log-level", "", "least severity that is logged, `debug|info|warn|error`")
 	flags.StringVar(&o.logFormat, "log-format", "", "form of the log, `auto|text|json`; auto is text on a terminal")
