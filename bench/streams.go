@@ -24,50 +24,46 @@ const (
 const lateEvents = 15 * time.Second
 
 // streams measures (h): clients that follow the event stream of one server
-// while jobs are submitted; first one alone, then all.
+// while jobs are submitted; one alone, and all of another server.
 func (b *bench) streams(ctx context.Context) error {
+	var all *audience
+	for _, clients := range []int{1, streamClients} {
+		all = &audience{events: int(b.sizes.pace.Seconds() * eventsPerSecond)}
+		if err := b.streamsOf(ctx, all, clients); err != nil {
+			return fmt.Errorf("%d clients: %w", clients, err)
+		}
+	}
+	b.report.atMost(all.highest-all.idle, 200, fmt.Sprintf("MB above idle with %d clients", streamClients), "at its highest")
+	b.report.atMost(float64(all.wrong), 0, fmt.Sprintf("clients of %d that did not see every event once and in order", streamClients),
+		fmt.Sprintf("%s events to each", round(float64(all.events))))
+	b.report.atLeast(all.rate, 0.99*eventsPerSecond, "events a second meanwhile", "")
+	return nil
+}
+
+// streamsOf lets the clients follow a server of their own.
+func (b *bench) streamsOf(ctx context.Context, a *audience, clients int) error {
 	dir, remove, err := b.fresh("streams")
 	if err != nil {
 		return err
 	}
 	defer remove()
-	server, err := b.startServer(ctx, dir)
-	if err != nil {
+	if a.server, err = b.startServer(ctx, dir); err != nil {
 		return err
 	}
-	return errors.Join(b.streamsOf(ctx, server), server.stop())
-}
-
-func (b *bench) streamsOf(ctx context.Context, server *process) error {
-	if err := pause(ctx, 3*time.Second); err != nil {
-		return err
+	err = pause(ctx, 3*time.Second)
+	if err == nil {
+		a.idle, _, err = a.server.megabytes()
 	}
-	idle, _, err := server.megabytes()
-	if err != nil {
-		return err
+	if err == nil {
+		err = b.follow(ctx, a, clients)
 	}
-	b.report.add(idle, "MB", "server without a client, at rest")
-	viewer, err := server.CreateToken(ctx, api.NewToken{Name: "watcher", Role: "viewer"})
-	if err != nil {
-		return fmt.Errorf("making a token: %w", err)
+	if err == nil {
+		_, a.highest, err = a.server.megabytes()
 	}
-	var all *audience
-	for _, clients := range []int{1, streamClients} {
-		all = &audience{server: server, token: viewer.Secret, events: int(b.sizes.pace.Seconds() * eventsPerSecond)}
-		if err := b.follow(ctx, all, clients); err != nil {
-			return fmt.Errorf("%d clients: %w", clients, err)
-		}
-	}
-	_, highest, err := server.megabytes()
-	if err != nil {
-		return err
-	}
-	b.report.add(highest, "MB", "server at its highest")
-	b.report.atMost(highest-idle, 200, fmt.Sprintf("MB above idle with %d clients", streamClients), "at its highest")
-	b.report.atMost(float64(all.wrong), 0, fmt.Sprintf("clients of %d that did not see every event once and in order", streamClients),
-		fmt.Sprintf("%s events to each", round(float64(all.events))))
-	b.report.atLeast(all.rate, 0.99*eventsPerSecond, "events a second meanwhile", "")
-	return nil
+	b.report.add(a.idle, "MB", "server with %d clients to come, at rest", clients)
+	b.report.add(a.resting, "MB", "the same, with the clients and before the first event")
+	b.report.add(a.highest, "MB", "the same, at its highest")
+	return errors.Join(err, a.server.stop())
 }
 
 // audience is the clients of one round.
@@ -76,6 +72,9 @@ type audience struct {
 	token    string
 	events   int
 	watchers []*watcher
+	// Memory of the server in MB: without a client, with all of them, and at
+	// its highest.
+	idle, resting, highest float64
 	// rate is of the events that were made, wrong counts the clients that did
 	// not see exactly those.
 	rate  float64
@@ -84,6 +83,11 @@ type audience struct {
 
 // follow lets clients follow while jobs are submitted.
 func (b *bench) follow(ctx context.Context, a *audience, clients int) error {
+	viewer, err := a.server.CreateToken(ctx, api.NewToken{Name: "watcher", Role: "viewer"})
+	if err != nil {
+		return fmt.Errorf("making a token: %w", err)
+	}
+	a.token = viewer.Secret
 	watching, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -96,8 +100,7 @@ func (b *bench) follow(ctx context.Context, a *audience, clients int) error {
 		a.watchers = append(a.watchers, w)
 		group.Go(w.run)
 	}
-	resting, _, err := a.server.megabytes()
-	if err != nil {
+	if a.resting, _, err = a.server.megabytes(); err != nil {
 		return err
 	}
 	before, err := a.server.cpu()
@@ -116,7 +119,6 @@ func (b *bench) follow(ctx context.Context, a *audience, clients int) error {
 	if err != nil {
 		return err
 	}
-	b.report.add(resting, "MB", "server with %d clients, before the first event", clients)
 	b.report.add(100*(after-before).Seconds()/time.Since(begun).Seconds(), "%", "of one core, server with %d clients at %s events/s", clients, round(a.rate))
 	b.reportDelays(a)
 	return a.check(ctx)

@@ -19,8 +19,8 @@ import (
 // Bounds of the tail.
 const (
 	// tailBytes is how much text it keeps: at 500 events a second those of some
-	// 20 s, which is longer than a client may take for one page.
-	tailBytes = 8 << 20
+	// 6 s. Who falls behind it reads from the store.
+	tailBytes = 2 << 20
 	// tailStart is how far before the newest event it begins, so that the clients
 	// who come back after a restart of the server find their place in it.
 	tailStart = 1000
@@ -215,10 +215,16 @@ type batch struct {
 	marks []mark
 }
 
-// mark is what a query looks at in an event, and where in the text it ends.
+// mark is that of an event which a query looks at, and where in the text it
+// ends.
 type mark struct {
-	event store.Event
-	end   int
+	cursor                        int64
+	eventType, subject, namespace string
+	end                           int
+}
+
+func (m mark) selectedBy(query store.EventQuery) bool {
+	return query.Selects(store.Event{Cursor: m.cursor, Type: m.eventType, Subject: m.subject, Namespace: m.namespace})
 }
 
 func newBatch(log *slog.Logger, incarnation string, events []store.Event, next int64) *batch {
@@ -231,8 +237,7 @@ func newBatch(log *slog.Logger, incarnation string, events []store.Event, next i
 			continue
 		}
 		fmt.Fprintf(&out, "id: %s\nevent: %s\ndata: %s\n\n", writeEventCursor(incarnation, e.Cursor), e.Type, text)
-		e.Data = nil
-		b.marks = append(b.marks, mark{e, out.Len()})
+		b.marks = append(b.marks, mark{e.Cursor, e.Type, e.Subject, e.Namespace, out.Len()})
 	}
 	b.text = bytes.Clone(out.Bytes())
 	return b
@@ -249,7 +254,7 @@ func encodeEvent(e store.Event, incarnation string) ([]byte, error) {
 // selected is the text of those events that a query selects: mostly all of
 // them, and then nothing is copied.
 func (b *batch) selected(query store.EventQuery) []byte {
-	isNot := func(m mark) bool { return !query.Selects(m.event) }
+	isNot := func(m mark) bool { return !m.selectedBy(query) }
 	if !slices.ContainsFunc(b.marks, isNot) {
 		return b.text
 	}
