@@ -60,7 +60,7 @@ and goes on where it was.`,
 
 // eventTypes are those worth completing.
 func eventTypes() []string {
-	types := []string{"job.*", "region.*", "region.opened", "region.lost", "region.cordoned", "region.draining", "region.uncordoned"}
+	types := []string{"job.*", "region.*", "region.opened", "region.lost", "region.cordoned", "region.draining", "region.uncordoned", "region.written-off"}
 	for _, state := range states() {
 		types = append(types, "job."+state)
 	}

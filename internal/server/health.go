@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,10 +80,17 @@ func (c *call) regionHealth(ctx context.Context) (status, message string) {
 		return checkFailed, "the regions cannot be read"
 	}
 	live := 0
+	var awaited []string
 	for _, r := range regions {
 		if r.Lease == capacity.LeaseLive {
 			live++
 		}
+		if !r.AwaitedSince.IsZero() {
+			awaited = append(awaited, r.Name)
+		}
+	}
+	if len(awaited) > 0 {
+		return checkDegraded, "the data were restored, and nothing starts until these regions have sent their inventory or are written off: " + strings.Join(awaited, ", ")
 	}
 	message = fmt.Sprintf("%d of %d regions have a live agent", live, len(regions))
 	if live == 0 || live < len(regions) {

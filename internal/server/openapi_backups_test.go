@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/api"
@@ -126,6 +127,11 @@ func (sc *scenario) restored() {
 	sc.must(err)
 	if region.AwaitedSince == nil {
 		sc.t.Errorf("after a restore the region is %+v", region)
+	}
+	health, err := sc.admin.Health(ctx)
+	sc.must(err)
+	if text := health.Checks[2].Message; !strings.Contains(text, "eu-west-1, "+testRegion) {
+		sc.t.Errorf("health says %q", text)
 	}
 	region, err = sc.admin.WriteOff(ctx, "eu-west-1")
 	sc.must(err)
