@@ -24,8 +24,9 @@ import (
 // version is the one that the Makefile builds.
 const version = "v1.8.0"
 
-// The credentials of the service; it is gone when the test is.
+// The Region of the service and its credentials; it is gone when the test is.
 const (
+	region = "us-east-2"
 	access = "tester"
 	secret = "secret-of-the-test"
 )
@@ -45,7 +46,7 @@ func Start(t testing.TB, overTLS bool) S3 {
 	t.Helper()
 	s := S3{Dir: t.TempDir()}
 	address := freeAddress(t)
-	args := []string{"--access", access, "--secret", secret, "--port", address, "--quiet"}
+	args := []string{"--access", access, "--secret", secret, "--region", region, "--port", address, "--quiet"}
 	s.Endpoint = "http://" + address
 	if overTLS {
 		cert, key := certificate(t)
@@ -55,7 +56,7 @@ func Start(t testing.TB, overTLS bool) S3 {
 	}
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "",
-		"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_REGION": region, "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 	} {
 		t.Setenv(name, value)
@@ -70,7 +71,7 @@ func (s S3) Bucket(t testing.TB, name string) string {
 	if err := os.Mkdir(filepath.Join(s.Dir, name), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return "s3://" + name + "?region=us-east-1&pathStyle=true&endpoint=" + s.Endpoint
+	return "s3://" + name + "?region=" + region + "&pathStyle=true&endpoint=" + s.Endpoint
 }
 
 // run starts the process, waits until it listens, and ends it with the test.
