@@ -133,6 +133,13 @@ func (b *bench) deliveryTimes(ctx context.Context, dead bool) (float64, error) {
 		a := &arrivals{at: map[string]time.Time{}}
 		changed := make(chan struct{}, 1)
 		outbox := newOutbox(s, changed)
+		var servers []*httptest.Server
+		defer func() {
+			for _, server := range servers {
+				server.Close()
+			}
+		}()
+		// The receiver that is dead has to let go before its server closes.
 		closing, stop := context.WithCancel(ctx)
 		defer stop()
 		for i := range receivers {
@@ -141,13 +148,11 @@ func (b *bench) deliveryTimes(ctx context.Context, dead bool) (float64, error) {
 				handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-closing.Done() })
 			}
 			server := httptest.NewServer(handler)
-			defer server.Close()
+			servers = append(servers, server)
 			if err := subscribe(ctx, outbox, server.URL, namespaceOf(i)); err != nil {
 				return 0, err
 			}
 		}
-		// The receiver that is dead has to let go before its server closes.
-		defer stop()
 		var sent map[string]time.Time
 		err := during(ctx, outbox.Run, func(ctx context.Context) (err error) {
 			if sent, err = b.submitAtPace(ctx, s, n, changed); err != nil {

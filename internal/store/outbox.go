@@ -6,9 +6,14 @@ import (
 	"time"
 )
 
-// ErrUndispatched: an event that would go with the record has yet to pass the
-// outbox; a later try may succeed.
-var ErrUndispatched = errors.New("an event of it is still to be handed to webhooks")
+// The errors of the outbox and of webhooks that callers decide on.
+var (
+	// ErrUndispatched: an event that would go with the record has yet to pass
+	// the outbox; a later try may succeed.
+	ErrUndispatched = errors.New("an event of it is still to be handed to webhooks")
+	// ErrTooMany: there are as many webhooks as there may be.
+	ErrTooMany = errors.New("there are as many as there may be")
+)
 
 // DeliveryState is where a delivery stands.
 type DeliveryState string

@@ -2,12 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"time"
 )
-
-// ErrTooMany: there are as many records of the kind as there may be.
-var ErrTooMany = errors.New("there are as many as there may be")
 
 // Webhook is a subscription: an address that is told of events, which ones,
 // and the secrets that sign what it is told.

@@ -64,7 +64,7 @@ func (d *deliverer) post(ctx context.Context, w *store.Webhook, delivery *store.
 	}
 	defer response.Body.Close()
 	return outcome{
-		try:  store.Try{Status: response.StatusCode, Error: meaning(response.StatusCode), Answer: readAnswer(response.Body)},
+		try:  store.Try{Status: response.StatusCode, Error: meaning(response.StatusCode), Answer: readAnswer(ctx, response.Body)},
 		done: response.StatusCode/100 == 2, gone: response.StatusCode == http.StatusGone,
 		retryAfter: retryAfter(response.Header.Get("Retry-After"), now),
 	}
@@ -107,9 +107,11 @@ func shorten(text string) string {
 
 // readAnswer returns the beginning of an answer. It reads a little more, but
 // neither much nor long.
-func readAnswer(body io.ReadCloser) string {
-	slow := time.AfterFunc(answerTime, func() { _ = body.Close() })
-	defer slow.Stop()
+func readAnswer(ctx context.Context, body io.ReadCloser) string {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
+	defer stop()
 	kept, err := io.ReadAll(io.LimitReader(body, keptAnswer))
 	if err == nil {
 		_, _ = io.CopyN(io.Discard, body, drainedAnswer)

@@ -223,7 +223,7 @@ func (o *Outbox) Resume(ctx context.Context, id, by string) (store.Webhook, erro
 	})
 }
 
-// ErrPaused: a webhook that is paused gets nothing, not even a test.
+// ErrPaused says that a webhook is paused: it gets nothing, not even a test.
 var ErrPaused = errors.New("the webhook is paused")
 
 // Test makes an event for this webhook alone, and returns its ID.

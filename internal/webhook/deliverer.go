@@ -112,8 +112,9 @@ func (d *deliverer) run(ctx context.Context) error {
 		d.settleAll(context.WithoutCancel(ctx))
 	}()
 	d.loop(ctx, trying)
-	drain := time.AfterFunc(drainTime, stopTrying)
-	defer drain.Stop()
+	draining, cancel := context.WithTimeout(trying, drainTime)
+	defer cancel()
+	defer context.AfterFunc(draining, stopTrying)()
 	d.tries.Wait()
 	close(d.results)
 	<-settled

@@ -120,9 +120,8 @@ func (g guard) checkURL(text string) error {
 	case at.Scheme == "http" && len(g.networks) == 0:
 		return fmt.Errorf("should begin with https://; http is for webhooks.allowNetworks alone")
 	}
-	address, err := netip.ParseAddr(at.Hostname())
-	if err != nil {
-		return nil
+	if address, err := netip.ParseAddr(at.Hostname()); err == nil {
+		return g.check(address, at.Scheme == "https")
 	}
-	return g.check(address, at.Scheme == "https")
+	return nil
 }

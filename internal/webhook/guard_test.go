@@ -172,7 +172,7 @@ func TestNameThatChanges(t *testing.T) {
 // the n-th question.
 func newDNS(t *testing.T, answer func(n int) netip.Addr) *net.Resolver {
 	t.Helper()
-	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	socket, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func backoff(waits []time.Duration, attempts int) (time.Duration, bool) {
 		return 0, false
 	}
 	wait := waits[attempts-1]
-	return wait + time.Duration((2*rand.Float64()-1)*jitter*float64(wait)), true
+	return wait + time.Duration((2*rand.Float64()-1)*jitter*float64(wait)), true //nolint:gosec // nobody gains by guessing a wait
 }
 
 // settlement is what becomes of a delivery after a try.

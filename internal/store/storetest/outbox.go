@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -113,7 +114,7 @@ func testDispatch(t *testing.T, open Opener) {
 	c.must(c.Dispatch(c.ctx, 11, 20, []store.Delivery{again, c.delivery(a.ID, 20, "job/y")}))
 	got := c.readDelivery(a.ID, 11)
 	c.same("a delivery", got, first[0])
-	if string(got.Body) != string(first[0].Body) {
+	if !bytes.Equal(got.Body, first[0].Body) {
 		t.Errorf("the body is %q instead of %q", got.Body, first[0].Body)
 	}
 	if cursor, err = c.OutboxCursor(c.ctx); err != nil || cursor != 20 {
@@ -140,7 +141,7 @@ func testClaim(t *testing.T, open Opener) {
 	}
 	c.now = c.now.Add(1)
 	got := c.claimAll("one", 2, a.ID, "nobody")
-	if len(got) != 2 || got[0].Webhook != a.ID || string(got[0].Body) == "" || got[0].Claim != "one" || !got[0].DueAt.Equal(c.now.Add(time.Minute)) {
+	if len(got) != 2 || got[0].Webhook != a.ID || len(got[0].Body) == 0 || got[0].Claim != "one" || !got[0].DueAt.Equal(c.now.Add(time.Minute)) {
 		t.Fatalf("claimed %s", text(got))
 	}
 	rest := c.claimAll("two", 9, a.ID, b.ID)
@@ -261,7 +262,7 @@ func testRedeliver(t *testing.T, open Opener) {
 		t.Errorf("%d were opened again instead of 2, and the backlog is %d instead of 4", n, c.backlog(w.ID))
 	}
 	d := c.readDelivery(w.ID, 11)
-	if d.State != store.DeliveryOpen || d.Attempts != 0 || len(d.Tries) != 1 || !d.DueAt.Equal(c.now) || !d.SettledAt.IsZero() || string(d.Body) != string(all[0].Body) {
+	if d.State != store.DeliveryOpen || d.Attempts != 0 || len(d.Tries) != 1 || !d.DueAt.Equal(c.now) || !d.SettledAt.IsZero() || !bytes.Equal(d.Body, all[0].Body) {
 		t.Errorf("a delivery that was opened again is %s", text(d))
 	}
 	order := []int64{11, 13, 15}

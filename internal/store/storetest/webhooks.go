@@ -152,32 +152,31 @@ func testWebhookEvents(t *testing.T, open Opener) {
 // testUndispatched deletes a job whose events somebody waits for.
 func testUndispatched(t *testing.T, open Opener) {
 	c := newClient(t, open)
-	delete := func(j job.Job) error {
+	remove := func(j job.Job) error {
 		t.Helper()
 		errs, err := c.Delete(c.ctx, []job.ID{j.ID}, c.now, 0)
 		c.must(err)
 		return errs[0]
 	}
 	ended := func() job.Job { return c.apply(c.submit(), place("r"), claim, cancel, stopped) }
-	c.must(delete(ended()))
+	c.must(remove(ended()))
 	before := ended()
 	w := c.listen()
-	c.must(delete(before))
+	c.must(remove(before))
 
 	later := ended()
 	events := c.events(store.EventQuery{Subject: store.JobSubject(later.ID)})
-	switch err := delete(later); {
-	case err == nil:
-		c.same("the events of a deleted job", c.events(store.EventQuery{After: w.After}), events)
-	default:
+	if err := remove(later); err != nil {
 		c.want(err, store.ErrUndispatched)
 		c.stored(later.ID)
+	} else {
+		c.same("the events of a deleted job", c.events(store.EventQuery{After: w.After}), events)
 	}
 	cursor, err := c.OutboxCursor(c.ctx)
 	c.must(err)
 	c.must(c.Dispatch(c.ctx, cursor, c.lastEvent(), nil))
 	if _, err := c.Job(c.ctx, later.ID); err == nil {
-		c.must(delete(later))
+		c.must(remove(later))
 	}
 
 	later = ended()
@@ -185,5 +184,5 @@ func testUndispatched(t *testing.T, open Opener) {
 	paused.PausedAt = c.now
 	_, err = c.ChangeWebhook(c.ctx, paused, store.EventWebhookPaused)
 	c.must(err)
-	c.must(delete(later))
+	c.must(remove(later))
 }
