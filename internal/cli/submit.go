@@ -12,6 +12,7 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
+	"github.com/gco-project/gco/internal/job"
 )
 
 type submitOptions struct {
@@ -22,6 +23,7 @@ type submitOptions struct {
 	logs   bool
 	key    string
 
+	after      []string
 	template   string
 	version    int64
 	parameters parameterFlags
@@ -52,6 +54,9 @@ are submitted, and the error, with its exit code, says how many.
 With --template the job comes from a template in the place of a file; what a
 flag says stands above what the template says.
 
+With --after the job begins only when others have ended: each becomes a pipeline
+of one step, and pipelines are what is printed.
+
 A job that was accepted is on disk. Each call makes a new idempotency key for
 each job, so that a lost answer is asked for again without a second job; with
 a key of your own the same call can be made again by you.`,
@@ -71,6 +76,7 @@ a key of your own the same call can be made again by you.`,
 		},
 	}
 	opts.register(cmd.Flags())
+	completeWith(cmd, "after", p.jobIDs(func(s job.State) bool { return !s.Terminal() }))
 	completeWith(cmd, "template", p.templateNames())
 	completeWith(cmd, "param", p.parameterNames(func([]string) string { return opts.template }))
 	completeWith(cmd, "region", p.regionNames())
@@ -90,6 +96,8 @@ func (o *submitOptions) args(_ *cobra.Command, args []string) error {
 		return errors.New("FILE or --template is missing")
 	case o.template == "" && (o.version != 0 || o.parameters.file != "" || len(o.parameters.pairs) > 0):
 		return errors.New("--template-version, --param and --parameters need --template")
+	case len(o.after) > 0 && o.logs:
+		return errors.New("--logs can't follow a job that waits for others; use --wait, and gco jobs logs")
 	}
 	return nil
 }
@@ -98,6 +106,7 @@ func (o *submitOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.template, "template", "", "submit a job from the template of this `NAME`")
 	flags.Int64Var(&o.version, "template-version", 0, "`NUMBER` of the template's version (default the newest)")
 	o.parameters.register(flags)
+	flags.StringSliceVar(&o.after, "after", nil, "begin when this `JOB` has succeeded, or JOB:failed, or JOB:finished (whatever became of it); may be repeated")
 	flags.BoolVarP(&o.wait, "wait", "w", false, "wait until the jobs have finished; exit code 6 if one does not succeed")
 	flags.BoolVar(&o.logs, "logs", false, "print what the jobs write, until they have finished; implies --wait")
 	flags.StringVarP(&o.submission.Namespace, "namespace", "n", "", "`NAMESPACE` for manifests that have none")
@@ -176,6 +185,9 @@ func runSubmit(ctx context.Context, opts *submitOptions) error {
 	requests, err := opts.requests(ctx, c, submission)
 	if err != nil {
 		return err
+	}
+	if len(opts.after) > 0 {
+		return opts.submitAfter(ctx, c, requests)
 	}
 	accepted, refused := opts.submitAll(ctx, c, requests)
 	if len(accepted) == 0 {
