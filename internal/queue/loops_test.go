@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
 )
 
 func TestPlacerGoesByPriorityThenAge(t *testing.T) {
@@ -430,6 +432,36 @@ func TestPrunerRemovesWhatHasHadItsTime(t *testing.T) {
 	f.step()
 	if _, err := f.Store.Job(t.Context(), j.ID); err == nil || len(pruned) != 1 {
 		t.Errorf("job is still there (%v), %d pruned", err, len(pruned))
+	}
+}
+
+// TestPrunerWaitsForWebhooks keeps a job until its events have been dispatched
+// to who listens.
+func TestPrunerWaitsForWebhooks(t *testing.T) {
+	f := newFixture(t)
+	ctx := t.Context()
+	if _, err := f.Store.CreateWebhook(ctx, store.Webhook{ID: "w", URL: "https://example.com/"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	r := f.open("east", 1)
+	j := f.submit(func(s *api.Submission) { s.TTLAfterFinished = "1h" })
+	r.run(j.ID, job.Succeeded)
+	f.clock.Step(2 * time.Hour)
+	f.step()
+	f.wantState(j.ID, job.Succeeded)
+	if err := f.Delete(ctx, j.ID); !errors.Is(err, store.ErrUndispatched) {
+		t.Errorf("deleting it by hand: %v", err)
+	}
+	last, err := f.Store.LastEvent(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Store.Dispatch(ctx, 0, last, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.step()
+	if _, err := f.Store.Job(ctx, j.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

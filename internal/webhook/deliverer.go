@@ -114,7 +114,8 @@ func (d *deliverer) run(ctx context.Context) error {
 	d.loop(ctx, trying)
 	draining, cancel := context.WithTimeout(trying, drainTime)
 	defer cancel()
-	defer context.AfterFunc(draining, stopTrying)()
+	stop := context.AfterFunc(draining, stopTrying)
+	defer stop()
 	d.tries.Wait()
 	close(d.results)
 	<-settled
