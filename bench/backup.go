@@ -76,7 +76,7 @@ func replicate(ctx context.Context, s *sqlite.Store, path string, vault *backup.
 	}
 	start := time.Now()
 	replication, err := backup.StartReplication(ctx, backup.ReplicationOptions{
-		Database: path, Incarnation: incarnation, Vault: vault, Seconds: time.Hour, Keep: time.Hour,
+		Database: path, Incarnation: incarnation, Vault: vault, EverySecond: time.Hour, Keep: time.Hour,
 		Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
 	}, time.Minute)
 	return replication, time.Since(start), err

@@ -33,14 +33,6 @@ func (r Rule) due(now time.Time) time.Time {
 	return due
 }
 
-// next is the first time after now at which one is due.
-func (r Rule) next(now time.Time) time.Time {
-	if r.Kind == Weekly {
-		return r.due(now).AddDate(0, 0, 7)
-	}
-	return r.due(now).Add(day)
-}
-
 // missing lists the rules whose last backup is older than it should be: the
 // server was down then, or it failed.
 func missing(rules []Rule, all []Backup, now time.Time) []Rule {

@@ -54,11 +54,11 @@ type ReplicationOptions struct {
 	Database    string
 	Incarnation string
 	Vault       *Vault
-	// Seconds is for how long any second can be restored, Keep for how long
-	// any half minute.
-	Seconds, Keep time.Duration
-	Clock         clock.WithTicker
-	Log           *slog.Logger
+	// EverySecond is for how long any second can be restored, Keep for how
+	// long any half minute.
+	EverySecond, Keep time.Duration
+	Clock             clock.WithTicker
+	Log               *slog.Logger
 }
 
 // Replication copies every change of the database into a history in the vault.
@@ -86,7 +86,7 @@ func StartReplication(ctx context.Context, o ReplicationOptions, patience time.D
 		return nil, err
 	}
 	h := newHistory(o.Vault.bucket, o.Incarnation)
-	h.keep, h.now = o.Seconds, o.Clock.Now
+	h.keep, h.now = o.EverySecond, o.Clock.Now
 	r := &Replication{ReplicationOptions: o, db: litestream.NewDB(o.Database)}
 	log := slog.New(quiet{o.Log.Handler()})
 	r.db.MonitorInterval, r.db.MinCheckpointPageN = 0, checkpointPages

@@ -60,7 +60,7 @@ func (c *ControlPlane) openCopies(ctx context.Context, o ControlPlaneOptions, em
 		}
 		c.copies.replication, err = backup.StartReplication(ctx, backup.ReplicationOptions{
 			Database: filepath.Join(o.Dir, backup.DatabaseFile), Incarnation: incarnation, Vault: c.copies.vault,
-			Seconds: b.Seconds, Keep: b.Keep, Clock: o.Clock, Log: o.Log,
+			EverySecond: b.EverySecond, Keep: b.Keep, Clock: o.Clock, Log: o.Log,
 		}, firstCopy)
 		if err != nil {
 			return err

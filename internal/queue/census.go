@@ -49,10 +49,10 @@ func (c *census) awaited(ctx context.Context) ([]string, error) {
 // say logs what has changed.
 func (c *census) say(missing []string) {
 	names := strings.Join(missing, ", ")
-	switch {
-	case names == c.said:
+	switch names {
+	case c.said:
 		return
-	case names == "":
+	case "":
 		c.q.Log.Info("every region is accounted for since the data were restored; jobs start again")
 	default:
 		c.q.Log.Warn("the data were restored: nothing starts until these regions have sent their inventory or are written off", "regions", names)

@@ -86,9 +86,9 @@ func (s *session) examine(ctx context.Context, depth Examination) (c Census, err
 func (s *session) recount(ctx context.Context) error {
 	for _, pair := range recounts {
 		// The rows that one of them has and the other has not.
-		text := fmt.Sprintf(`WITH kept AS (%s), recount AS (%s)
+		text := `WITH kept AS (` + pair.kept + `), recount AS (` + pair.recount + `)
 			SELECT count(*) FROM (SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM recount)
-			UNION ALL SELECT * FROM (SELECT * FROM recount EXCEPT SELECT * FROM kept))`, pair.kept, pair.recount)
+			UNION ALL SELECT * FROM (SELECT * FROM recount EXCEPT SELECT * FROM kept))`
 		var differing int64
 		if err := s.conn.QueryRowContext(ctx, text).Scan(&differing); err != nil {
 			return fmt.Errorf("recounting %s: %w", pair.what, err)
