@@ -66,7 +66,7 @@ fuzz: ## Run each fuzz target for a while [FUZZTIME=10s]
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks beside what they compare with [BENCH=a,b,c,d,e,f,g,h]
+bench: ## Run the benchmarks beside what they compare with [BENCH=a,k]
 	go run ./bench $(if $(BENCH),-only $(BENCH))
 
 ##### Verify

@@ -47,6 +47,7 @@ var parts = []part{
 	{"h", "The event stream, with many clients", (*bench).streams, 3 * time.Minute},
 	{"i", "Backups", (*bench).backups, 5 * time.Minute},
 	{"j", "Webhooks", (*bench).deliveries, 5 * time.Minute},
+	{"k", "The front door", (*bench).frontDoors, 4 * time.Minute},
 }
 
 func main() {
@@ -133,7 +134,7 @@ func selectParts(only string) ([]part, error) {
 		}
 	}
 	if len(keys) > 0 {
-		return nil, fmt.Errorf("no part is called %s; there are a to i", strings.Join(keys, ", "))
+		return nil, fmt.Errorf("no part is called %s; there are a to %s", strings.Join(keys, ", "), parts[len(parts)-1].key)
 	}
 	return selected, nil
 }

@@ -25,7 +25,7 @@ server: {log: {level: warn}}
 limits: {queuedPerNamespace: 100000000, submissionsPerSecond: 10000000, submissionBurst: 20000000}
 `
 
-// process is one real gco in a process of its own.
+// process is a real gco, or what it is compared with, in a process of its own.
 type process struct {
 	*client.Client
 	command *exec.Cmd
@@ -64,20 +64,13 @@ func (b *bench) start(ctx context.Context, dir, tokenFile string, args ...string
 	if err := os.WriteFile(config, []byte(limits), 0o600); err != nil {
 		return nil, err
 	}
-	p := &process{ended: make(chan error, 1), output: filepath.Join(dir, "output")}
-	output, err := os.Create(p.output)
-	if err != nil {
-		return nil, err
-	}
-	defer output.Close()
-	p.command = exec.Command(b.gco, append(args, "--config", config, "--dir", dir, "--listen", address)...)
-	p.command.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_STATE_HOME="+dir)
-	p.command.Stdout, p.command.Stderr = output, output
+	command := exec.Command(b.gco, append(args, "--config", config, "--dir", dir, "--listen", address)...)
+	command.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_STATE_HOME="+dir)
 	begun := time.Now()
-	if err := p.command.Start(); err != nil {
+	p, err := launch(filepath.Join(dir, "output"), command)
+	if err != nil {
 		return nil, fmt.Errorf("starting gco: %w", err)
 	}
-	go func() { p.ended <- p.command.Wait() }()
 	if err := p.waitUntilReady(ctx, "http://"+address); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
@@ -89,6 +82,22 @@ func (b *bench) start(ctx context.Context, dir, tokenFile string, args ...string
 	if err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
+	return p, nil
+}
+
+// launch starts a command whose output goes to a file.
+func launch(output string, command *exec.Cmd) (*process, error) {
+	file, err := os.Create(output)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	command.Stdout, command.Stderr = file, file
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{command: command, ended: make(chan error, 1), output: output}
+	go func() { p.ended <- command.Wait() }()
 	return p, nil
 }
 
@@ -148,7 +157,7 @@ func (p *process) stop() error {
 	case <-time.After(20 * time.Second):
 		_ = p.command.Process.Kill()
 		<-p.ended
-		return errors.New("gco did not stop within 20 s and was killed")
+		return fmt.Errorf("%s did not stop within 20 s and was killed", filepath.Base(p.command.Path))
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -143,6 +144,7 @@ func Open(o Options) (*Accelerator, error) {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
+	a.warnOfLimit()
 	for _, wanted := range o.Listeners {
 		l, err := listen(wanted)
 		if err != nil {
@@ -153,6 +155,17 @@ func Open(o Options) (*Accelerator, error) {
 	a.targets = newTargets(o, a.listeners[0].port, a.metrics)
 	a.current.Store(newSnapshot(o.Groups, a.targets))
 	return a, nil
+}
+
+// warnOfLimit says when connections may run out of descriptors: each takes two.
+func (a *Accelerator) warnOfLimit() {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return
+	}
+	if limit.Cur < 2*uint64(a.options.MaxConnections) {
+		a.log.Warn("the limit of open files does not do for maxConnections", "files", limit.Cur, "maxConnections", a.options.MaxConnections)
+	}
 }
 
 // Addresses are where it listens, in the order of Options.Listeners.

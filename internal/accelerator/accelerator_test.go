@@ -547,6 +547,29 @@ func TestEarlyAnswerArrives(t *testing.T) {
 	group.Wait()
 }
 
+// An endpoint does not send for long to a client that has gone.
+func TestClientThatGoesEndsAStream(t *testing.T) {
+	ended := make(chan struct{})
+	d := openDoor(t, regions(startService(t, "one", func(c *net.TCPConn) {
+		defer close(ended)
+		for {
+			if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	})))
+	c := d.dial()
+	if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	select {
+	case <-ended:
+	case <-time.After(patience / 2):
+		t.Error("the endpoint still writes")
+	}
+}
+
 func TestIdleConnectionEnds(t *testing.T) {
 	silent := startService(t, "silent", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	d := openDoor(t, regions(silent), func(o *Options) { o.IdleTimeout = 50 * time.Millisecond })
@@ -726,6 +749,13 @@ func TestTenThousandConnectionsLeaveNothing(t *testing.T) {
 	})
 	if got := value(d.targets[0].connections); got != callers*calls+1 {
 		t.Errorf("%v connections are counted", got)
+	}
+}
+
+func TestTooFewDescriptorsAreToldOf(t *testing.T) {
+	d := openDoor(t, regions(startService(t, "one", nil)), func(o *Options) { o.MaxConnections = 1 << 30 })
+	if !strings.Contains(d.log.String(), "the limit of open files") {
+		t.Errorf("the log does not say so:\n%s", d.log)
 	}
 }
 

@@ -93,11 +93,13 @@ func (c *connection) copy(to, from *net.TCPConn, bytes prometheus.Counter) {
 	}
 }
 
-// discard reads what nobody wants any more, for as long as an idle connection
-// may last, so that closing it with something unread does not take the answer
-// away.
+// lastWords is how long a side may still send what nobody takes any more.
+const lastWords = time.Second
+
+// discard reads that for a moment: closing a connection with something unread
+// resets it, and the other side may not have read its answer yet.
 func (c *connection) discard(from *net.TCPConn) {
-	_ = from.SetReadDeadline(c.clock.Now().Add(c.idle))
+	_ = from.SetReadDeadline(c.clock.Now().Add(lastWords))
 	_, _ = io.Copy(io.Discard, from)
 }
 
