@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -309,6 +310,79 @@ func TestKilledRegionIsLeftWithinIntervalTimesThreshold(t *testing.T) {
 	if took, most := time.Since(killed), check.Interval*time.Duration(check.Threshold); took > most {
 		t.Errorf("the front door was away after %s; want at most %s", took, most)
 	}
+}
+
+// Of many requests, a kill fails those alone that were on their way in the
+// killed region: at most one of each caller.
+func TestKilledRegionFailsOnlyWhatWasInFlight(t *testing.T) {
+	near, far := startService(t, "near", nil), startService(t, "far", nil)
+	d := openDoor(t, regions(near, far))
+	const callers, calls = 8, 100
+	var failed atomic.Int64
+	half := make(chan struct{}, callers)
+	var group sync.WaitGroup
+	for range callers {
+		group.Go(func() {
+			for call, answers := 0, map[string]int{}; answers["far"] < calls; call++ {
+				if call == calls {
+					half <- struct{}{}
+				}
+				switch got := d.ask(); got {
+				case "near", "far":
+					answers[got]++
+				default:
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	for range callers {
+		<-half
+	}
+	near.kill()
+	group.Wait()
+	if got := failed.Load(); got > callers {
+		t.Errorf("%d requests failed; at most %d were on their way", got, callers)
+	}
+}
+
+// An endpoint that does not answer at all costs the time of a dial, and then
+// the next region has the connection.
+func TestEndpointThatHangsIsLeftAfterTheDialTimeout(t *testing.T) {
+	hangs, far := startService(t, "hangs", nil), startService(t, "far", nil)
+	groups := regions(hangs, far)
+	groups[0].Endpoints[0].Port = fullPort(t)
+	d := openDoor(t, groups, func(o *Options) { o.DialTimeout = 50 * time.Millisecond })
+	if got := d.ask(); got != "far" {
+		t.Errorf("%s answers", got)
+	}
+}
+
+// fullPort is a port whose queue is full, so that the kernel leaves further
+// connections without an answer.
+func fullPort(t *testing.T) int {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := bound.(*syscall.SockaddrInet4).Port
+	for range 10 {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 50*time.Millisecond)
+		if err != nil {
+			return port
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	t.Fatal("the port takes connections without end")
+	return 0
 }
 
 // An endpoint whose checks fail now and then, but never often enough in a row,

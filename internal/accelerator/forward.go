@@ -1,6 +1,7 @@
 package accelerator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,19 +40,29 @@ type connection struct {
 	client *net.TCPConn
 	idle   time.Duration
 	clock  clock.PassiveClock
+	// living ends when the connection is cut.
+	living context.Context
+	end    context.CancelFunc
+	// moved counts bytes of both ways.
+	moved atomic.Uint64
 
 	// mu guards what cut needs.
 	mu     sync.Mutex
 	server *net.TCPConn
-	wasCut bool
-	moved  atomic.Uint64
+}
+
+// newConnection outlives ctx: it is drained, or cut.
+func newConnection(ctx context.Context, client *net.TCPConn, idle time.Duration, clock clock.PassiveClock) *connection {
+	c := &connection{client: client, idle: idle, clock: clock}
+	c.living, c.end = context.WithCancel(context.WithoutCancel(ctx))
+	return c
 }
 
 // cut ends the connection at once.
 func (c *connection) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wasCut = true
+	c.end()
 	reset(c.client)
 	if c.server != nil {
 		reset(c.server)
@@ -63,7 +74,7 @@ func (c *connection) cut() {
 func (c *connection) forward(server *net.TCPConn, t *target) {
 	c.mu.Lock()
 	c.server = server
-	if c.wasCut {
+	if c.living.Err() != nil {
 		reset(server)
 	}
 	c.mu.Unlock()

@@ -52,7 +52,7 @@ func (l *listener) point(client *net.TCPConn) point {
 
 // accept takes connections until ctx ends.
 func (a *Accelerator) accept(ctx context.Context, l *listener) error {
-	for {
+	for failing := false; ; {
 		client, err := l.socket.AcceptTCP()
 		switch {
 		case ctx.Err() != nil:
@@ -63,38 +63,44 @@ func (a *Accelerator) accept(ctx context.Context, l *listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("taking connections on %s: %w", l.socket.Addr(), err)
 		case err != nil:
-			a.log.Warn("a connection could not be taken", "listener", l.socket.Addr().String(), "error", err)
+			if !failing {
+				a.log.Warn("connections cannot be taken for now", "listener", l.socket.Addr().String(), "error", err)
+			}
+			failing = true
 			select {
 			case <-a.options.Clock.After(acceptBackoff):
 			case <-ctx.Done():
 			}
-			continue
+		default:
+			failing = false
+			a.admit(ctx, l, client)
 		}
-		select {
-		case a.slots <- struct{}{}:
-		case <-ctx.Done():
-			_ = client.Close()
-			return nil
-		}
-		c := &connection{client: client, idle: a.options.IdleTimeout, clock: a.options.Clock}
-		if !a.connections.add(c) {
-			_ = client.Close()
-			<-a.slots
-			continue
-		}
-		go func() {
-			defer func() {
-				a.connections.remove(c)
-				<-a.slots
-			}()
-			a.serve(ctx, l, c)
-		}()
 	}
 }
 
+// admit serves a connection as soon as one more may be open.
+func (a *Accelerator) admit(ctx context.Context, l *listener, client *net.TCPConn) {
+	select {
+	case a.slots <- struct{}{}:
+	case <-ctx.Done():
+		_ = client.Close()
+		return
+	}
+	c := newConnection(ctx, client, a.options.IdleTimeout, a.options.Clock)
+	a.connections.add(c)
+	go func() {
+		defer func() {
+			c.end()
+			a.connections.remove(c)
+			<-a.slots
+		}()
+		a.serve(l, c)
+	}()
+}
+
 // serve passes one connection on.
-func (a *Accelerator) serve(ctx context.Context, l *listener, c *connection) {
-	t, server := a.connect(ctx, l, c.client)
+func (a *Accelerator) serve(l *listener, c *connection) {
+	t, server := a.connect(l, c)
 	if t == nil {
 		a.metrics.refused.Inc()
 		// A reset tells a client what happened; a plain end would be an empty
@@ -111,19 +117,16 @@ func (a *Accelerator) serve(ctx context.Context, l *listener, c *connection) {
 // connect opens a connection to an endpoint: to the one that the rules say,
 // or, where that takes none, to the next. Nothing has been sent by then, so a
 // try costs nothing but time.
-func (a *Accelerator) connect(ctx context.Context, l *listener, client *net.TCPConn) (*target, *net.TCPConn) {
-	at, now := l.point(client), a.current.Load()
+func (a *Accelerator) connect(l *listener, c *connection) (*target, *net.TCPConn) {
+	at, now := l.point(c.client), a.current.Load()
 	dialer := net.Dialer{Timeout: a.options.DialTimeout}
 	var tried []*target
 	for t := now.first(at); t != nil && len(tried) < maxTries; t = now.next(tried, at) {
-		connection, err := dialer.DialContext(ctx, "tcp", t.address(l.port))
-		if err == nil {
-			if server, ok := connection.(*net.TCPConn); ok {
-				return t, server
-			}
-			_ = connection.Close()
+		opened, err := dialer.DialContext(c.living, "tcp", t.address(l.port))
+		if server, ok := opened.(*net.TCPConn); ok {
+			return t, server
 		}
-		if ctx.Err() != nil {
+		if c.living.Err() != nil {
 			return nil, nil
 		}
 		a.log.Debug("an endpoint takes no connection", "region", t.region, "endpoint", t.name, "error", err)

@@ -6,22 +6,17 @@ import "sync"
 type tracker struct {
 	mu   sync.Mutex
 	open map[*connection]struct{}
-	// done is closed when none is open any more; then none is taken, either.
+	// done is closed when none is open any more, once someone waits for that.
 	done chan struct{}
 }
 
-// add is false once ended was called.
-func (t *tracker) add(c *connection) bool {
+func (t *tracker) add(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.done != nil {
-		return false
-	}
 	if t.open == nil {
 		t.open = map[*connection]struct{}{}
 	}
 	t.open[c] = struct{}{}
-	return true
 }
 
 func (t *tracker) remove(c *connection) {
@@ -40,7 +35,7 @@ func (t *tracker) count() int {
 }
 
 // ended returns a channel that is closed when the last connection has ended.
-// From now on none is added.
+// None may be added any more.
 func (t *tracker) ended() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
