@@ -16,8 +16,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// How a call to DynamoDB is made. Within the SDK few attempts are made, quickly;
-// what a call of the store then does depends on what it was (see transact).
+// How a call to DynamoDB is made. Reads are tried a few times within the SDK,
+// quickly; writes by the store (see transact).
 const (
 	sdkAttempts   = 3
 	sdkMaxBackoff = 200 * time.Millisecond
@@ -56,6 +56,11 @@ func newClient(ctx context.Context, o Options) (*dynamodb.Client, error) {
 		})
 	}), nil
 }
+
+// once has the SDK make one attempt: what the next one means depends on what
+// became of the last, so writes are repeated here. And a call whose time is over
+// while the SDK waits would not know that nothing was written.
+func once(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }
 
 // newHTTPClient keeps enough connections for the calls that run side by side.
 func newHTTPClient(transport http.RoundTripper) aws.HTTPClient {

@@ -64,7 +64,8 @@ func notWritten(err error) error {
 // not get an answer does not know.
 func afterWrite(err error) error {
 	c := code(err)
-	if err == nil || isThrottle(c) || isConflict(c) || slices.Contains(refusals, c) || isDecision(err) {
+	known := errors.Is(err, store.ErrThrottled) || errors.Is(err, store.ErrUnavailable) || isDecision(err)
+	if err == nil || known || isThrottle(c) || isConflict(c) || slices.Contains(refusals, c) {
 		return notWritten(err)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnknown, err)

@@ -97,7 +97,7 @@ func (s *Store) removePage(ctx context.Context, table string, keys []item) error
 	left := map[string][]types.WriteRequest{*s.name(table): writes}
 	var pauses pauses
 	for {
-		out, err := s.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: left})
+		out, err := s.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: left}, once)
 		if err == nil {
 			if left = out.UnprocessedItems; len(left) == 0 {
 				return nil

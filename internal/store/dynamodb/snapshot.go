@@ -145,7 +145,7 @@ func (s *Store) updateOne(ctx context.Context, u update) error {
 		_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 			TableName: s.name(u.table), Key: u.key, UpdateExpression: aws.String(u.expression), ConditionExpression: optional(u.condition),
 			ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.values,
-		})
+		}, once)
 		if _, refused := refusedItem(err); refused {
 			return store.ErrConflict
 		}

@@ -104,7 +104,7 @@ func (b *batch) write(ctx context.Context) {
 	for len(b.open) > 0 {
 		_, err := b.s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{
 			TransactItems: b.actions(), ClientRequestToken: aws.String(token),
-		})
+		}, once)
 		if err == nil {
 			return
 		}
@@ -256,7 +256,7 @@ func (s *Store) put(ctx context.Context, table string, i item, condition string,
 		_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{
 			TableName: s.name(table), Item: i, ConditionExpression: optional(condition), ExpressionAttributeValues: values,
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		})
+		}, once)
 		if err == nil {
 			return nil, true, nil
 		}

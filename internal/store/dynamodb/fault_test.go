@@ -1,0 +1,348 @@
+package dynamodb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/dynamodb"
+	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
+)
+
+// soon is how long a call that can't succeed may try.
+const soon = 400 * time.Millisecond
+
+func TestThrottledTableSlowsAndLosesNothing(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		w := newWire(e)
+		s := opened(t, e, w)
+		throttle := func() *http.Response {
+			return answer(http.StatusBadRequest, "ProvisionedThroughputExceededException", "slow down", nil)
+		}
+		// For a while, and the call gets through.
+		var left atomic.Int64
+		left.Store(5)
+		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+			if left.Add(-1) >= 0 {
+				return throttle(), false
+			}
+			return nil, false
+		})
+		first := insert(t, s, submission("k"))[0].Job
+
+		// All the time, and it says so, within its deadline and having written
+		// nothing. A transaction says it in its own way.
+		for _, reply := range []func() *http.Response{throttle, func() *http.Response {
+			return answer(http.StatusBadRequest, "TransactionCanceledException", "cancelled", map[string]any{
+				"CancellationReasons": []map[string]any{{"Code": "ThrottlingError", "Message": "slow down"}},
+			})
+		}} {
+			w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+				if call == "TransactWriteItems" {
+					return reply(), false
+				}
+				return nil, false
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			begun := time.Now()
+			refused := submission("later")
+			_, err := s.Insert(ctx, []store.Submission{refused})
+			cancel()
+			if !errors.Is(err, store.ErrThrottled) || errors.Is(err, store.ErrUnknown) {
+				t.Errorf("a throttled insert failed with %v", err)
+			}
+			if took := time.Since(begun); took > soon+2*time.Second {
+				t.Errorf("it took %s, and had %s", took, soon)
+			}
+			w.breaks(nil)
+			if _, err := s.Job(t.Context(), refused.Job.ID); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("what was refused is there: %v", err)
+			}
+			insert(t, s, submission(fmt.Sprint("later", begun)))
+		}
+		if got := insert(t, s, submission("k"))[0]; got.Created || got.Job.ID != first.ID {
+			t.Errorf("the key made another job: %+v", got)
+		}
+	})
+}
+
+// TestLostAnswer loses the answer to every other write: what was written is
+// found to be, and nothing is written twice.
+func TestLostAnswer(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		w := newWire(e)
+		s := opened(t, e, w)
+		var writes atomic.Int64
+		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+			isWrite := strings.Contains("TransactWriteItems PutItem UpdateItem BatchWriteItem", call)
+			return nil, isWrite && writes.Add(1)%2 == 1
+		})
+		made := insert(t, s, submission("k"))[0]
+		if !made.Created {
+			t.Error("the job was made, and the answer says that it was there before")
+		}
+		j := made.Job
+		for _, event := range []job.Event{{Kind: job.Place, Region: "r"}, {Kind: job.Claim}, {Kind: job.Started}, {Kind: job.Finished}} {
+			c := change(t, j, event)
+			commit(t, s, c)
+			j = c.Job
+		}
+		if _, err := s.OpenSession(t.Context(), "r", "cluster", "session", time.Now()); err != nil {
+			t.Error(err)
+		}
+		lease, err := s.TakeLease(t.Context(), "leader", "me", 0)
+		if err != nil {
+			t.Errorf("the lease was taken, and the answer is %v", err)
+		}
+		if _, err := s.TakeLease(t.Context(), "leader", "me", lease.Renewals); err != nil {
+			t.Error(err)
+		}
+		if got := events(t, s); len(got) != 6 {
+			t.Errorf("%d events instead of 6", len(got))
+		}
+		counts, err := s.Counts(t.Context())
+		if err != nil || len(counts) != 1 || counts[0].Jobs != 1 || counts[0].State != job.Succeeded {
+			t.Errorf("counts %+v, %v", counts, err)
+		}
+	})
+}
+
+// TestOutcomeUnknown breaks every connection after the write: the caller hears
+// that nobody knows, and the write is there.
+func TestOutcomeUnknown(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		w := newWire(e)
+		s := opened(t, e, w)
+		w.breaks(func(call string, _ []byte) (*http.Response, bool) { return nil, call == "TransactWriteItems" })
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		lost := submission("k")
+		answers, err := s.Insert(ctx, []store.Submission{lost})
+		if err == nil {
+			err = answers[0].Err
+		}
+		if !errors.Is(err, store.ErrUnknown) {
+			t.Fatalf("the error is %v", err)
+		}
+		w.breaks(nil)
+		if got := insert(t, s, submission("k"))[0]; got.Created || got.Job.ID != lost.Job.ID {
+			t.Errorf("sent again, the submission made job %s instead of finding %s", got.Job.ID, lost.Job.ID)
+		}
+	})
+}
+
+// TestServerErrorsAndConflictsAreTriedAgain has writes meet others, and the
+// service fail now and then.
+func TestServerErrorsAndConflictsAreTriedAgain(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		w := newWire(e)
+		s := opened(t, e, w)
+		var n atomic.Int64
+		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+			if call != "TransactWriteItems" {
+				return nil, false
+			}
+			switch n.Add(1) % 6 {
+			case 1:
+				return answer(http.StatusBadRequest, "TransactionCanceledException", "cancelled", map[string]any{
+					"CancellationReasons": []map[string]any{{"Code": "TransactionConflict"}, {"Code": "None"}},
+				}), false
+			case 2:
+				return answer(http.StatusInternalServerError, "InternalServerError", "try again", nil), false
+			case 3:
+				return answer(http.StatusBadRequest, "TransactionInProgressException", "wait", nil), false
+			case 4:
+				return nil, true
+			}
+			return nil, false
+		})
+		var batch []store.Submission
+		for range 40 {
+			batch = append(batch, submission(""))
+		}
+		var changes []store.Change
+		for _, made := range insert(t, s, batch...) {
+			changes = append(changes, change(t, made.Job, job.Event{Kind: job.Place, Region: "r"}))
+		}
+		commit(t, s, changes...)
+		if got := events(t, s); len(got) != 80 {
+			t.Errorf("%d events instead of 80", len(got))
+		}
+	})
+}
+
+// TestCrashBetweenPageAndTail ends a process that has written a page of the log
+// and not yet removed what is on it from the tail: the next one sees each event
+// once.
+func TestCrashBetweenPageAndTail(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		options := e.Options()
+		for round := range 5 {
+			w := newWire(e)
+			s, err := dynamodb.Open(t.Context(), withTransport(options, w))
+			if err != nil {
+				t.Fatal(err)
+			}
+			insert(t, s, submission(""), submission(""), submission(""))
+			dead := errors.New("the process is dead")
+			w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+				if call == "BatchWriteItem" {
+					return answer(http.StatusBadRequest, "AccessDeniedException", dead.Error(), nil), false
+				}
+				return nil, false
+			})
+			if _, err := s.Counts(t.Context()); err == nil {
+				t.Fatal("the tail was cleared by a process that could not")
+			}
+			next, err := dynamodb.Open(t.Context(), withTransport(options, newWire(e)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			insert(t, next, submission(""))
+			got := events(t, next)
+			ids := map[string]bool{}
+			for _, event := range got {
+				ids[event.ID] = true
+			}
+			if want := 4 * (round + 1); len(got) != want || len(ids) != want {
+				t.Fatalf("%d events, %d different ones, instead of %d", len(got), len(ids), want)
+			}
+		}
+	})
+}
+
+func withTransport(o dynamodb.Options, w *wire) dynamodb.Options {
+	o.Transport = w
+	return o
+}
+
+// TestClockSkew has two servers whose clocks are an hour apart change the same
+// jobs in turn: of each job the events come in their order, and none is missed.
+func TestClockSkew(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		options := e.Options()
+		var servers []*dynamodb.Store
+		for _, skew := range []time.Duration{0, -time.Hour, time.Hour} {
+			o := options
+			o.Now = func() time.Time { return time.Now().Add(skew) }
+			s, err := dynamodb.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			servers = append(servers, s)
+		}
+		var jobs []job.Job
+		for range 6 {
+			jobs = append(jobs, insert(t, servers[0], submission(""))[0].Job)
+		}
+		for n, event := range []job.Event{{Kind: job.Place, Region: "r"}, {Kind: job.Claim}, {Kind: job.Applied}, {Kind: job.Started}, {Kind: job.Finished}} {
+			for i := range jobs {
+				c := change(t, jobs[i], event)
+				commit(t, servers[(i+n)%3], c)
+				jobs[i] = c.Job
+				_ = events(t, servers[(i+n+1)%3])
+			}
+		}
+		for _, s := range servers {
+			last := map[string]int64{}
+			all := events(t, s)
+			for _, event := range all {
+				if event.Number != last[event.Subject]+1 {
+					t.Fatalf("event %d of %s came after %d", event.Number, event.Subject, last[event.Subject])
+				}
+				last[event.Subject] = event.Number
+			}
+			if len(all) != 6*6 {
+				t.Errorf("%d events instead of 36", len(all))
+			}
+			counts, err := s.Counts(t.Context())
+			if err != nil || len(counts) != 1 || counts[0].Jobs != 6 {
+				t.Errorf("counts %+v, %v", counts, err)
+			}
+		}
+	})
+}
+
+// TestRestartFromSnapshot fills more pages than a snapshot is kept for, and
+// opens the tables anew.
+func TestRestartFromSnapshot(t *testing.T) {
+	e := dynamotest.Start(t, dynamotest.Dynoxide)
+	options := e.Options()
+	s := opened(t, e, newWire(e), func(o *dynamodb.Options) { o.Project = options.Project })
+	first := insert(t, s, submission(""))[0].Job
+	for n := range 300 {
+		c := change(t, first, job.Event{Kind: job.Place, Region: fmt.Sprint("r", n%2)})
+		commit(t, s, c)
+		first = c.Job
+		if _, err := s.LastEvent(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWire(e)
+	next, err := dynamodb.Open(t.Context(), withTransport(options, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := next.Counts(t.Context())
+	if err != nil || len(counts) != 1 || counts[0] != (store.Count{Namespace: "team-a", Region: "r1", State: job.Placed, Jobs: 1}) {
+		t.Errorf("counts %+v, %v", counts, err)
+	}
+	if reads := w.counted()["GetItem"]; reads > 60 {
+		t.Errorf("%d items were read to know them", reads)
+	}
+	if got := events(t, next); len(got) != 301 {
+		t.Errorf("%d events instead of 301", len(got))
+	}
+}
+
+// TestRacingClaimers lets 100 claim each of 1,000 jobs, ten in a call, as a
+// region's agent does.
+func TestRacingClaimers(t *testing.T) {
+	t.Parallel()
+	const racers, calls, each = 100, 100, 10
+	e := dynamotest.Start(t, dynamotest.Dynoxide)
+	s := opened(t, e, newWire(e))
+	for range calls {
+		var batch []store.Submission
+		for range each {
+			batch = append(batch, submission(""))
+		}
+		var placed, claims []store.Change
+		for _, made := range insert(t, s, batch...) {
+			placed = append(placed, change(t, made.Job, job.Event{Kind: job.Place, Region: "r"}))
+			claims = append(claims, change(t, placed[len(placed)-1].Job, job.Event{Kind: job.Claim}))
+		}
+		commit(t, s, placed...)
+		var winners [each]atomic.Int64
+		var all sync.WaitGroup
+		for range racers {
+			all.Go(func() {
+				errs, err := s.Commit(t.Context(), nil, claims)
+				if err != nil {
+					t.Error(err)
+				}
+				for i, err := range errs {
+					if err == nil {
+						winners[i].Add(1)
+					} else if !errors.Is(err, store.ErrConflict) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for i := range winners {
+			if n := winners[i].Load(); n != 1 {
+				t.Fatalf("job %s was claimed %d times", claims[i].Job.ID, n)
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package dynamodb_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/gco-project/gco/internal/store/dynamodb"
+	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
+)
+
+// TestOpenSaysWhatIsWrong opens tables that are missing, wrong or forbidden:
+// each time the one error names the table and what to do.
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		missing := e.Options()
+		missing.CreateTables = false
+		wrong := e.Options()
+		makeWrongTable(t, e, wrong.Project+"-"+dynamodb.TableState)
+		forbidden := e.Options()
+		w := newWire(e)
+		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+			if call == "DescribeTable" {
+				return answer(http.StatusBadRequest, "AccessDeniedException", "not for you", nil), false
+			}
+			return nil, false
+		})
+		forbidden.Transport = w
+		for _, test := range []struct {
+			name    string
+			options dynamodb.Options
+			want    []string
+		}{
+			{"missing", missing, []string{"no table " + missing.Project + "-jobs", missing.Project + "-events", "deploy infra/"}},
+			{"wrong key", wrong, []string{wrong.Project + "-state", "its key is (other) instead of (pk, sk)"}},
+			{"forbidden", forbidden, []string{forbidden.Project + "-jobs", "may not read", "policy"}},
+		} {
+			_, err := dynamodb.Open(t.Context(), test.options)
+			if err == nil {
+				t.Errorf("%s: it was opened", test.name)
+				continue
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: the error does not say %q: %v", test.name, want, err)
+				}
+			}
+		}
+	})
+}
+
+// makeWrongTable makes a table with another key.
+func makeWrongTable(t *testing.T, e *dynamotest.Engine, name string) {
+	t.Helper()
+	loaded, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-2"), config.WithCredentialsProvider(dynamotest.Credentials))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := sdk.NewFromConfig(loaded, func(o *sdk.Options) {
+		o.BaseEndpoint, o.HTTPClient = aws.String(e.URL), &http.Client{Transport: e.Transport}
+	})
+	_, err = client.CreateTable(t.Context(), &sdk.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
+		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("other"), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("other"), AttributeType: types.ScalarAttributeTypeS}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTheShardsStay opens a store with other shards than it was made with.
+func TestTheShardsStay(t *testing.T) {
+	e := dynamotest.Start(t, dynamotest.Dynoxide)
+	options := e.Options()
+	first, err := dynamodb.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := insert(t, first, submission("k"))[0].Job
+	options.Shards = dynamodb.Shards{Index: 7, List: 7, Guard: 7, Tail: 7}
+	second, err := dynamodb.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waiting, err := second.Waiting(t.Context(), made.Spec.Class, nowhere, 10); err != nil || len(waiting) != 1 {
+		t.Errorf("%d waiting jobs instead of 1, %v", len(waiting), err)
+	}
+	options.Shards.Guard = 1000
+	if _, err := dynamodb.Open(t.Context(), options); err == nil {
+		t.Error("1,000 shards were taken")
+	}
+}
