@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -99,6 +100,29 @@ type Settlement struct {
 	// Try is what was tried; nil gives the claim back without a try.
 	Try *Try
 	Now time.Time
+}
+
+// Settle notes on a delivery what became of it.
+func (d *Delivery) Settle(s *Settlement) {
+	d.State, d.DueAt, d.Reason, d.Claim = s.State, s.DueAt, s.Reason, ""
+	if s.State != DeliveryOpen {
+		d.DueAt, d.SettledAt = time.Time{}, s.Now
+	}
+	if s.Try == nil {
+		return
+	}
+	d.Attempts++
+	tries := append(slices.Clone(d.Tries), *s.Try)
+	for i := range tries[:len(tries)-1] {
+		tries[i].Answer = ""
+	}
+	d.Tries = tries[max(0, len(tries)-MaxTries):]
+}
+
+// Reopen makes a settled delivery one that is to be made.
+func (d *Delivery) Reopen(at time.Time) {
+	d.State, d.DueAt, d.OpenedAt = DeliveryOpen, at, at
+	d.SettledAt, d.Reason, d.Attempts, d.Claim = time.Time{}, "", 0, ""
 }
 
 // DeliveryQuery selects deliveries of one webhook. Zero fields do not filter.

@@ -43,23 +43,6 @@ func (r *deliveryRecord) next(s *Store) *deliveryRecord {
 	return &after
 }
 
-// settle notes what became of it.
-func (r *deliveryRecord) settle(to *store.Settlement) {
-	r.State, r.DueAt, r.Reason, r.Claim = to.State, to.DueAt, to.Reason, ""
-	if to.State != store.DeliveryOpen {
-		r.DueAt, r.SettledAt = time.Time{}, to.Now
-	}
-	if to.Try == nil {
-		return
-	}
-	r.Attempts++
-	for i := range r.Tries {
-		r.Tries[i].Answer = ""
-	}
-	r.Tries = append(r.Tries, *to.Try)
-	r.Tries = r.Tries[max(0, len(r.Tries)-store.MaxTries):]
-}
-
 func cursorKey(cursor int64) string { return fmt.Sprintf("%019d", cursor) }
 
 func (s *Store) deliveryShard(cursor int64) int { return int(cursor % int64(s.shards.List)) }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -280,8 +279,7 @@ func (s *Store) redeliver(ctx context.Context, d *store.Delivery, states []store
 			return false, err
 		}
 		after := before.next(s)
-		after.State, after.DueAt, after.OpenedAt = store.DeliveryOpen, d.OpenedAt, d.OpenedAt
-		after.SettledAt, after.Reason, after.Attempts, after.Claim = time.Time{}, "", 0, ""
+		after.Reopen(d.OpenedAt)
 		if err := s.changeDelivery(ctx, before, after, s.backlogAction(d.Webhook, d.Cursor, 1)); !errors.Is(err, store.ErrConflict) {
 			return err == nil, err
 		}
@@ -431,7 +429,7 @@ func (s *Store) settle(ctx context.Context, to *store.Settlement) error {
 			return fmt.Errorf("%w: it is %s, claimed by %q", store.ErrConflict, before.State, before.Claim)
 		}
 		after := before.next(s)
-		after.settle(to)
+		after.Settle(to)
 		var more []types.TransactWriteItem
 		if after.State != store.DeliveryOpen {
 			more = append(more, s.backlogAction(to.Webhook, to.Cursor, -1))

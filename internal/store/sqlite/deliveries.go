@@ -88,29 +88,6 @@ func inOrder(rows []deliveryRow) []store.Delivery {
 	return all
 }
 
-// reopen makes a settled delivery one that is to be made.
-func (d *deliveryRow) reopen(at time.Time) {
-	d.State, d.DueAt, d.OpenedAt = store.DeliveryOpen, at, at
-	d.SettledAt, d.Reason, d.Attempts = time.Time{}, "", 0
-}
-
-// settle notes what became of it.
-func (d *deliveryRow) settle(s *store.Settlement) {
-	d.State, d.DueAt, d.Reason, d.Claim = s.State, s.DueAt, s.Reason, ""
-	if s.State != store.DeliveryOpen {
-		d.DueAt, d.SettledAt = time.Time{}, s.Now
-	}
-	if s.Try == nil {
-		return
-	}
-	d.Attempts++
-	for i := range d.Tries {
-		d.Tries[i].Answer = ""
-	}
-	d.Tries = append(d.Tries, *s.Try)
-	d.Tries = d.Tries[max(0, len(d.Tries)-store.MaxTries):]
-}
-
 // delivery reads one delivery, without its body and the webhook's ID.
 func (s *session) delivery(webhook, cursor int64) (*deliveryRow, error) {
 	d := &deliveryRow{}

@@ -185,7 +185,7 @@ func (o *outboxTurn) redeliver(d *deliveryRow, states []store.DeliveryState) (bo
 		if err != nil || stored.State == store.DeliveryOpen || !slices.Contains(states, stored.State) {
 			return false, err
 		}
-		stored.reopen(d.OpenedAt)
+		stored.Reopen(d.OpenedAt)
 		if err := stored.encode(); err != nil {
 			return false, err
 		}
@@ -309,7 +309,7 @@ func (o *outboxTurn) settle(s *store.Settlement) error {
 	if d.State != store.DeliveryOpen || d.Claim != s.Claim {
 		return fmt.Errorf("%w: it is %s, claimed by %q", store.ErrConflict, d.State, d.Claim)
 	}
-	d.settle(s)
+	d.Settle(s)
 	if err := d.encode(); err != nil {
 		return err
 	}
