@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -90,90 +89,3 @@ func (p *Program) webhookIDs() completer {
 
 // webhookTypes are offered where a type of events is typed.
 var webhookTypes = []string{"job.*", "job.succeeded", "job.failed", "job.cancelled", "job.running", "region.*", "region.lost", "webhook.*", "webhook.paused"}
-
-type webhooksListOptions struct {
-	*Program
-	output    format
-	namespace string
-}
-
-func newWebhooksList(p *Program, run func(context.Context, *webhooksListOptions) error) *cobra.Command {
-	opts := &webhooksListOptions{Program: p}
-	cmd := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls"},
-		Short:   "List webhooks",
-		Example: "  gco webhooks list\n  gco webhooks list --namespace builds",
-		Args:    none,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), opts) },
-	}
-	cmd.Flags().StringVarP(&opts.namespace, "namespace", "n", "", "only those of this `NAMESPACE`")
-	addOutput(cmd, &opts.output)
-	return cmd
-}
-
-func runWebhooksList(ctx context.Context, opts *webhooksListOptions) error {
-	c, err := opts.connect()
-	if err != nil {
-		return err
-	}
-	list, err := c.Webhooks(ctx, opts.namespace)
-	if err != nil {
-		return fmt.Errorf("listing webhooks: %w", err)
-	}
-	return printList(opts.Program, opts.output, webhookView(opts.Program), list.Items, list)
-}
-
-type webhooksGetOptions struct {
-	*Program
-	output format
-	id     string
-}
-
-func newWebhooksGet(p *Program, run func(context.Context, *webhooksGetOptions) error) *cobra.Command {
-	opts := &webhooksGetOptions{Program: p}
-	cmd := &cobra.Command{
-		Use:               "get ID",
-		Short:             "Show one webhook",
-		Example:           "  gco webhooks get ID",
-		Args:              one("ID"),
-		ValidArgsFunction: once(p.webhookIDs()),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.id = args[0]
-			return run(cmd.Context(), opts)
-		},
-	}
-	addOutput(cmd, &opts.output)
-	return cmd
-}
-
-func runWebhooksGet(ctx context.Context, opts *webhooksGetOptions) error {
-	c, err := opts.connect()
-	if err != nil {
-		return err
-	}
-	w, err := c.Webhook(ctx, opts.id)
-	if err != nil {
-		return fmt.Errorf("looking at webhook %s: %w", opts.id, err)
-	}
-	return printOne(opts.Program, opts.output, w, w.ID, func() error { return opts.webhookPage(w) })
-}
-
-func (p *Program) webhookPage(w api.Webhook) error {
-	return p.fields([]field{
-		{"Webhook", w.ID},
-		{"Description", w.Description},
-		{"URL", w.URL},
-		{"Namespace", orAll(w.Namespace)},
-		{"Types", orAll(typesOfWebhook(w))},
-		{"State", stateOfWebhook(w)},
-		{"Because", w.PauseMessage},
-		{"Paused", p.when(w.PausedAt)},
-		{"Failing since", p.when(w.FailingSince)},
-		{"Open deliveries", strconv.FormatInt(w.OpenDeliveries, 10)},
-		{"Old secret ends", p.when(w.RotatedUntil)},
-		{"Created", p.when(&w.CreatedAt)},
-		{"Created by", w.CreatedBy},
-		{"Changed", p.when(&w.UpdatedAt)},
-	})
-}

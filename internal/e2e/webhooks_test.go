@@ -126,24 +126,23 @@ func (c *roles) loadSome(ctx context.Context) {
 	const every, batch = 200 * time.Millisecond, 5
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+	for ctx.Err() == nil {
 		items := make([]api.BatchItem, batch)
 		for i := range items {
 			items[i].Submission = script("work", "true")
 		}
+		// What fails is what a killed server answers.
 		made, err := c.client.SubmitBatch(ctx, items)
-		if err != nil {
-			continue
-		}
-		for _, item := range made.Items {
-			if item.Job != nil {
-				_, _ = c.client.CancelJob(ctx, item.Job.ID)
+		if err == nil {
+			for _, item := range made.Items {
+				if item.Job != nil {
+					_, _ = c.client.CancelJob(ctx, item.Job.ID)
+				}
 			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
 		}
 	}
 }
