@@ -81,43 +81,67 @@ func TestWrites(t *testing.T) {
 	}
 }
 
-// TestPartitions: where the sum is known.
-func TestPartitions(t *testing.T) {
-	near := func(name string, got, want float64) {
-		if got < want*0.93 || got > want*1.03 {
-			t.Errorf("%s: %.0f jobs a second, want about %.0f", name, got, want)
-		}
+// one is a life with one request of one family.
+func one(keys int, takes ...float64) cost.Life {
+	l := cost.Life{Families: []cost.Family{{Name: "f", Keys: keys}}}
+	for _, units := range takes {
+		l.Requests = append(l.Requests, cost.Request{Takes: map[int]float64{0: units}})
 	}
-	run := func(loads ...cost.Load) float64 { return cost.Partitions{Loads: loads, Seconds: 60, Seed: 1}.Ceiling() }
-	one := cost.Load{Name: "one", Keys: 1, Writes: []float64{2, 2, 1}}
-	near("one key", run(one), 200)
-	near("the hotter of two", run(one, cost.Load{Name: "two", Keys: 1, Writes: []float64{10}}), 100)
-	near("16 keys", run(cost.Load{Name: "spread", Keys: 16, Writes: []float64{2}}), 8000)
-	// The described design, by hand: 2 + 4 * 4 units in a region's key.
-	near("a described region", run(cost.Described(1, 1)...), 1000.0/18)
-	near("a described namespace", run(cost.Described(1, 100)...), 1000.0/10)
-	near("described, all spread", run(cost.Described(100, 100)...), 1000.0/4)
+	return l
 }
 
-// TestLoads: keys of one job are nobody else's, shards are one family, and what
-// is shared is spread.
-func TestLoads(t *testing.T) {
-	uses := []cost.Use{
+// TestPartitions: where the sum is known.
+func TestPartitions(t *testing.T) {
+	for name, test := range map[string]struct {
+		life cost.Life
+		want float64
+	}{
+		"one key": {one(1, 2, 2, 1), 200},
+		"16 keys": {one(16, 2), 8000},
+		"a hot index holds up its table": {cost.Life{
+			Families: []cost.Family{{Name: "table", Keys: 1000}, {Name: "index", Keys: 1}},
+			Requests: []cost.Request{{Takes: map[int]float64{0: 1, 1: 10}}},
+		}, 100},
+		// The described design, by hand: 2 + 4 * 4 units in a region's key.
+		"a described region":    {cost.Described(1, 1), 1000.0 / 18},
+		"a described namespace": {cost.Described(1, 100), 1000.0 / 10},
+		"described, all spread": {cost.Described(100, 100), 1000.0 / 4},
+	} {
+		if got := (cost.Partitions{Life: test.life, Seconds: 60, Seed: 1}).Ceiling(); got < test.want*0.93 || got > test.want*1.03 {
+			t.Errorf("%s: %.0f jobs a second, want about %.0f", name, got, test.want)
+		}
+	}
+	// Above its ceiling a key serves what it can, and throttles the others.
+	over := cost.Partitions{Life: one(1, 2, 2, 1), Seconds: 60, Seed: 1}.Run(400)
+	if over.Completed > 205 || over.Throttled < 1 {
+		t.Errorf("at twice the ceiling: %+v", over)
+	}
+	if calm := (cost.Partitions{Life: one(1, 2, 2, 1), Seconds: 60, Seed: 1}).Run(100); calm.Completed < 99 || calm.Throttled != 0 {
+		t.Errorf("at half the ceiling: %+v", calm)
+	}
+}
+
+// TestNewLife: keys of one job are nobody else's, shards are one family, and
+// what is shared is spread.
+func TestNewLife(t *testing.T) {
+	uses := [][]cost.Use{{
 		{Table: "state", Key: "list#placed us-east-1#03", Write: 2},
 		{Table: "state", Key: "list#placed us-east-1#11", Write: 2},
 		{Table: "jobs", Key: "01999999-0000-7000-8000-0000000000ab", Write: 2},
+	}, {
 		{Table: "jobs", Index: "status-index", Key: "active#127", Write: 2},
 		{Table: "events", Key: "log", Write: 2},
 		{Table: "events", Key: "log", Read: 1},
-	}
+	}}
+	l := cost.NewLife([]string{"place", "claim"}, uses, 2, func(string) int { return 4 })
 	got := map[string]float64{}
-	for _, l := range cost.Loads(uses, 2, func(string) int { return 4 }) {
-		for _, w := range l.Writes {
-			got[l.Name] += w
+	for _, r := range l.Requests {
+		for family, units := range r.Takes {
+			got[r.Name+": "+l.Families[family].Name] += units
 		}
 	}
-	want := map[string]float64{"state list#placed us-east-1#*": 2, "jobs/status-index active#*": 1, "events log": 1}
+	want := map[string]float64{"place: state list#placed us-east-1#*": 2, "claim: jobs/status-index active#*": 1, "claim: events log": 1}
 	if !maps.Equal(got, want) {
-		t.Errorf("loads %v, want %v", got, want)
+		t.Errorf("life %v, want %v", got, want)
 	}
 }

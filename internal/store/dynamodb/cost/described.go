@@ -2,7 +2,6 @@ package cost
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -20,40 +19,25 @@ var describedStates = []string{"queued", "claimed", "pending", "running", "succe
 // used as it is described: one item of 2 KB, its region and its state in the keys
 // of the indexes, each state one write outside of transactions. Jobs fall
 // evenly over the namespaces and regions.
-func Described(namespaces, regions int) []Load {
+func Described(namespaces, regions int) Life {
 	i := slices.IndexFunc(dynamodb.Tables, func(t dynamodb.Table) bool { return t.Name == dynamodb.TableJobs })
-	var uses []Use
+	var uses [][]Use
 	var before Item
 	for _, state := range describedStates {
 		after := describedItem(state)
-		uses = append(uses, Write(dynamodb.Tables[i], before, after, false)...)
+		uses = append(uses, Write(dynamodb.Tables[i], before, after, false))
 		before = after
 	}
-	families := map[string]*Load{}
-	var names []string
-	for _, use := range uses {
-		if use.Index == "" {
-			continue // its own item, which no other job writes
-		}
-		name := use.Table + "/" + use.Index + " " + use.Key
-		if families[name] == nil {
-			families[name] = &Load{Name: name, Keys: 1}
-			names = append(names, name)
-		}
-		families[name].Writes = append(families[name].Writes, use.Write)
-	}
-	var loads []Load
-	for _, name := range names {
-		load := *families[name]
+	return NewLife(describedStates, uses, 1, func(family string) int {
 		switch {
-		case strings.Contains(name, "namespace-index"):
-			load.Keys = namespaces
-		case strings.Contains(name, "region-status-index"):
-			load.Keys = regions
+		case strings.Contains(family, "namespace-index"):
+			return namespaces
+		case strings.Contains(family, "region-status-index"):
+			return regions
+		default:
+			return 1
 		}
-		loads = append(loads, load)
-	}
-	return loads
+	})
 }
 
 // describedItem is an item of the right size.
@@ -66,7 +50,7 @@ func describedItem(state string) Item {
 		}
 		item[name] = Value{"S": text}
 	}
-	set("job_id", fmt.Sprintf("%036d", 1))
+	set("job_id", "01999999-0000-7000-8000-000000000001")
 	set("namespace", "default")
 	set("target_region", "us-east-1")
 	set("submitted_at", "2026-03-01T12:00:00.000Z")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,8 @@ type idleRow struct {
 type ceilingRow struct {
 	Name                    string
 	Described, Ours, Factor float64
+	// What becomes of 20 times the described ceiling.
+	DescribedAt, OursAt cost.Outcome
 }
 
 type hotRow struct {
@@ -119,10 +122,10 @@ func measure(t *testing.T) measured {
 	}
 	ours := traces[dynamotest.Dynoxide]
 	m := measured{Traced: traced, Shards: dynamodb.DefaultShards, Sum: stepRow{Name: "**all**"}}
-	var uses []cost.Use
+	var uses [][]cost.Use
 	for _, name := range lifeSteps {
 		s := ours.meter.Step(name)
-		uses = append(uses, s.Uses...)
+		uses = append(uses, s.Uses)
 		r := row(name, s)
 		m.Steps = append(m.Steps, r)
 		m.Sum.Jobs += r.Jobs
@@ -146,15 +149,11 @@ func measure(t *testing.T) measured {
 }
 
 // ceilings are those of some ways in which jobs come.
-func (m *measured) ceilings(uses []cost.Use) {
+func (m *measured) ceilings(uses [][]cost.Use) {
 	const quota = 40_000
-	loads := cost.Loads(uses, traced, shards)
-	for _, l := range loads[:min(len(loads), 9)] {
-		sum := 0.0
-		for _, w := range l.Writes {
-			sum += w
-		}
-		m.Hottest = append(m.Hottest, hotRow{l.Name, sum, l.Keys, l.Even()})
+	life := cost.NewLife(lifeSteps, uses, traced, shards)
+	for f, family := range life.Families[:min(len(life.Families), 9)] {
+		m.Hottest = append(m.Hottest, hotRow{family.Name, life.Units(f), family.Keys, life.Even(f)})
 	}
 	for _, way := range []struct {
 		name                string
@@ -165,9 +164,12 @@ func (m *measured) ceilings(uses []cost.Use) {
 		{"three regions, many namespaces", 100, 3},
 		{"many regions, many namespaces", 100, 100},
 	} {
-		described := cost.Partitions{Loads: cost.Described(way.namespaces, way.regions), Seconds: 60, Seed: 1}.Ceiling()
-		ours := cost.Partitions{Loads: spread(loads, way.namespaces, way.regions), Seconds: 60, Seed: 1}.Ceiling()
-		m.Ceilings = append(m.Ceilings, ceilingRow{way.name, described, ours, ours / described})
+		described := simulated(cost.Described(way.namespaces, way.regions))
+		ours := simulated(spread(life, way.namespaces, way.regions))
+		r := ceilingRow{Name: way.name, Described: described.Ceiling(), Ours: ours.Ceiling()}
+		r.Factor = r.Ours / r.Described
+		r.DescribedAt, r.OursAt = described.Run(target*r.Described), ours.Run(target*r.Described)
+		m.Ceilings = append(m.Ceilings, r)
 	}
 	for _, q := range []quotaRow{{"jobs", m.Sum.Jobs + m.Sum.Indexes, 0}, {"state", m.Sum.State, 0}, {"events", m.Sum.Events, 0}} {
 		q.Rate = quota / q.Units
@@ -175,20 +177,24 @@ func (m *measured) ceilings(uses []cost.Use) {
 	}
 }
 
-// spread is what becomes of the loads when jobs come in several namespaces and
+func simulated(life cost.Life) cost.Partitions {
+	return cost.Partitions{Life: life, Seconds: 40, Seed: 1}
+}
+
+// spread is what becomes of a life when jobs come in several namespaces and
 // regions.
-func spread(loads []cost.Load, namespaces, regions int) []cost.Load {
-	var all []cost.Load
-	for _, l := range loads {
-		if strings.Contains(l.Name, region) {
-			l.Keys *= regions
+func spread(life cost.Life, namespaces, regions int) cost.Life {
+	life.Families = slices.Clone(life.Families)
+	for f := range life.Families {
+		family := &life.Families[f]
+		if strings.Contains(family.Name, region) {
+			family.Keys *= regions
 		}
-		if strings.Contains(l.Name, "namespace-index") {
-			l.Keys *= namespaces
+		if strings.Contains(family.Name, "namespace-index") {
+			family.Keys *= namespaces
 		}
-		all = append(all, l)
 	}
-	return all
+	return life
 }
 
 // TestDocument writes docs/write-units.md, or holds it to what was measured.
@@ -224,6 +230,9 @@ func (m *measured) check(t *testing.T) {
 	for _, c := range m.Ceilings {
 		if c.Factor < target {
 			t.Errorf("%s: %.0f jobs a second are %.1f times %.0f; want %d times", c.Name, c.Ours, c.Factor, c.Described, target)
+		}
+		if c.OursAt.Completed < 0.985*target*c.Described || c.DescribedAt.Completed > 1.05*c.Described {
+			t.Errorf("%s: at %d times the described ceiling ours completes %.0f, the described %.0f", c.Name, target, c.OursAt.Completed, c.DescribedAt.Completed)
 		}
 	}
 	if m.IdleRate >= idleRegions {

@@ -11,52 +11,75 @@ import (
 // PartitionUnits is what one partition writes in a second.
 const PartitionUnits = 1000
 
-// Load is what the life of one job takes of one family of partition keys. Keys
-// that differ in their shard alone are one family.
-type Load struct {
+// Family is partition keys that differ in their shard alone. All writes of one
+// job in a family go to one of its keys, which the job's ID decides.
+type Family struct {
 	// Name is "table key" or "table/index key", with * for the shard.
 	Name string
-	// Keys are those of the family, among which a job's writes fall at random.
 	Keys int
-	// Writes are the units of each write of one job.
-	Writes []float64
 }
 
-// units is what one job takes of the family.
-func (l Load) units() float64 {
+// Request is one step of a job's life: one write, which all of its takes hold up
+// together. Takes are units by the family's place in Life.Families.
+type Request struct {
+	Name  string
+	Takes map[int]float64
+}
+
+// Life is what one job takes of the partitions that it shares with others.
+type Life struct {
+	Families []Family
+	Requests []Request
+}
+
+// Units is what one job takes of a family in all.
+func (l Life) Units(family int) float64 {
 	sum := 0.0
-	for _, w := range l.Writes {
-		sum += w
+	for _, r := range l.Requests {
+		sum += r.Takes[family]
 	}
 	return sum
 }
 
-// Even is the rate at which the family's keys are full if writes fall evenly,
-// in jobs a second.
-func (l Load) Even() float64 { return PartitionUnits * float64(l.Keys) / l.units() }
+// Even is the rate, in jobs a second, at which a family's keys are full if jobs
+// fall evenly on them.
+func (l Life) Even(family int) float64 {
+	return PartitionUnits * float64(l.Families[family].Keys) / l.Units(family)
+}
 
-// Partitions is a simulation of tables in which every partition key is a
-// partition of its own, as splitting for heat ends up with; no key is ever
-// split, and no capacity is borrowed or saved up. A write of an index that finds its
-// partition full holds back the write of the table.
+// Partitions simulates tables in which every partition key is a partition of
+// its own, as splitting for heat ends up with; no key is ever split, and no
+// capacity is borrowed or saved up. A write waits, and is tried again a second
+// later, while any partition that it needs is full, be it of the table or of an
+// index: so a hot index holds up its table. A job makes one request a second.
 type Partitions struct {
-	Loads []Load
-	// Seconds is how long each rate is tried.
+	Life Life
+	// Seconds is how long each rate is tried; the second half counts.
 	Seconds int
 	Seed    uint64
 }
 
-// Ceiling is the highest rate of jobs a second, in steps of one in a hundred,
-// at which nothing is left waiting that the next second could not take.
+// Outcome is what became of a rate.
+type Outcome struct {
+	// Completed is the lives that ended in a second.
+	Completed float64
+	// Throttled is how many tries of a request failed, for each that did not.
+	Throttled float64
+}
+
+// Ceiling is the highest rate of jobs a second, within one in a hundred, of
+// which practically all come through.
 func (p Partitions) Ceiling() float64 {
+	const practically = 0.985
 	low, high := 0.0, 0.0
-	for _, l := range p.Loads {
-		if even := l.Even(); high == 0 || even < high {
-			high = even * 1.05
+	for f := range p.Life.Families {
+		if even := p.Life.Even(f); high == 0 || even < high {
+			high = even
 		}
 	}
+	high *= 1.05
 	for high-low > max(0.5, high/100) {
-		if middle := (low + high) / 2; p.carries(middle) {
+		if middle := (low + high) / 2; p.Run(middle).Completed >= practically*middle {
 			low = middle
 		} else {
 			high = middle
@@ -65,36 +88,67 @@ func (p Partitions) Ceiling() float64 {
 	return low
 }
 
-// carries runs a rate, second by second. What a full partition does not take
-// waits, and the job's other writes with it.
-func (p Partitions) carries(rate float64) bool {
+// life is one job on its way.
+type life struct {
+	next int
+	// keys are its keys in each family.
+	keys []int
+}
+
+// Run offers a rate of jobs a second.
+func (p Partitions) Run(rate float64) Outcome {
 	random := rand.New(rand.NewPCG(p.Seed, p.Seed)) //nolint:gosec // a simulation, replayed by its seed
-	backlog, units := make([][]float64, len(p.Loads)), make([]float64, len(p.Loads))
-	for i, l := range p.Loads {
-		backlog[i], units[i] = make([]float64, l.Keys), l.units()
+	free := make([][]float64, len(p.Life.Families))
+	for f, family := range p.Life.Families {
+		free[f] = make([]float64, family.Keys)
 	}
+	var underway []*life
+	var completed, throttled, done float64
 	due := 0.0
-	for range p.Seconds {
-		due += rate
-		for ; due >= 1; due-- {
-			// All writes of one job in one family are in one shard, which
-			// its ID decides.
-			for i := range p.Loads {
-				backlog[i][random.IntN(p.Loads[i].Keys)] += units[i]
-			}
-		}
-		for _, keys := range backlog {
+	for second := range p.Seconds {
+		for _, keys := range free {
 			for k := range keys {
-				keys[k] = max(0, keys[k]-PartitionUnits)
+				keys[k] = PartitionUnits
 			}
 		}
+		for due += rate; due >= 1; due-- {
+			job := &life{keys: make([]int, len(p.Life.Families))}
+			for f, family := range p.Life.Families {
+				job.keys[f] = random.IntN(family.Keys)
+			}
+			underway = append(underway, job)
+		}
+		counts := second >= p.Seconds/2
+		underway = slices.DeleteFunc(underway, func(job *life) bool {
+			if !p.Life.Requests[job.next].take(free, job.keys) {
+				if counts {
+					throttled++
+				}
+				return false
+			}
+			job.next++
+			ended := job.next == len(p.Life.Requests)
+			if counts {
+				done++
+				if ended {
+					completed++
+				}
+			}
+			return ended
+		})
 	}
-	// A queue that stays within a second's capacity is the unevenness of
-	// chance; one beyond it grows.
-	for _, keys := range backlog {
-		if slices.Max(keys) > PartitionUnits {
+	return Outcome{Completed: completed / float64(p.Seconds-p.Seconds/2), Throttled: throttled / max(1, done)}
+}
+
+// take books a request's units, if every partition has room for its part.
+func (r Request) take(free [][]float64, keys []int) bool {
+	for f, units := range r.Takes {
+		if free[f][keys[f]] < units {
 			return false
 		}
+	}
+	for f, units := range r.Takes {
+		free[f][keys[f]] -= units
 	}
 	return true
 }
@@ -104,40 +158,45 @@ var (
 	ownRule   = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 )
 
-// Loads turns the uses of some jobs into those of one: families of keys, by the
-// shard at their end. shards is how many keys a family has. Keys that hold the
-// ID of a job are left out: no other job writes there.
-func Loads(uses []Use, jobs int, shards func(family string) int) []Load {
-	families := map[string]map[float64]int{}
-	for _, use := range uses {
-		if use.Write == 0 || ownRule.MatchString(use.Key) {
-			continue
-		}
-		name := use.Table
-		if use.Index != "" {
-			name += "/" + use.Index
-		}
-		name += " " + shardRule.ReplaceAllString(use.Key, "#*")
-		if families[name] == nil {
-			families[name] = map[float64]int{}
-		}
-		families[name][use.Write]++
+// family is the name of a use's family; false where its key holds the ID of a
+// job, and so is nobody else's.
+func (u Use) family() (string, bool) {
+	name := u.Table
+	if u.Index != "" {
+		name += "/" + u.Index
 	}
-	var loads []Load
-	for _, name := range slices.Sorted(maps.Keys(families)) {
-		load := Load{Name: name, Keys: shards(name)}
-		for units, times := range families[name] {
-			for range times / jobs {
-				load.Writes = append(load.Writes, units)
-			}
-			// What jobs share is spread over them.
-			if rest := times % jobs; rest > 0 {
-				load.Writes = append(load.Writes, units*float64(rest)/float64(jobs))
+	return name + " " + shardRule.ReplaceAllString(u.Key, "#*"), u.Write > 0 && !ownRule.MatchString(u.Key)
+}
+
+// NewLife turns what some jobs took into the life of one; what they shared is
+// spread over them. names and uses go together, request by request; shards is
+// how many keys a family has.
+func NewLife(names []string, uses [][]Use, jobs int, shards func(family string) int) Life {
+	total := map[string]float64{}
+	for _, use := range slices.Concat(uses...) {
+		if name, shared := use.family(); shared {
+			total[name] += use.Write
+		}
+	}
+	var l Life
+	place := map[string]int{}
+	for _, name := range slices.Sorted(maps.Keys(total)) {
+		l.Families = append(l.Families, Family{Name: name, Keys: shards(name)})
+	}
+	slices.SortStableFunc(l.Families, func(a, b Family) int {
+		return cmp.Compare(float64(a.Keys)/total[a.Name], float64(b.Keys)/total[b.Name])
+	})
+	for i, family := range l.Families {
+		place[family.Name] = i
+	}
+	for i, name := range names {
+		r := Request{Name: name, Takes: map[int]float64{}}
+		for _, use := range uses[i] {
+			if family, shared := use.family(); shared {
+				r.Takes[place[family]] += use.Write / float64(jobs)
 			}
 		}
-		slices.Sort(load.Writes)
-		loads = append(loads, load)
+		l.Requests = append(l.Requests, r)
 	}
-	slices.SortStableFunc(loads, func(a, b Load) int { return cmp.Compare(a.Even(), b.Even()) })
-	return loads
+	return l
 }
