@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/gco-project/gco/api"
@@ -56,53 +56,55 @@ func runPipelinesSubmit(ctx context.Context, opts *pipelinesSubmitOptions) error
 	if err != nil {
 		return err
 	}
-	requests := make([]api.NewPipeline, len(files))
+	requests := make([]pipelineRequest, len(files))
 	for i, file := range files {
-		if requests[i], err = readDocument[api.NewPipeline](file, "pipeline"); err != nil {
+		request, err := readDocument[api.NewPipeline](file, "pipeline")
+		if err != nil {
 			return err
 		}
-		if requests[i].Namespace == "" {
-			requests[i].Namespace = opts.namespace
-		}
+		request.Namespace = cmp.Or(request.Namespace, opts.namespace)
+		requests[i] = pipelineRequest{file.name, request}
 	}
 	c, err := opts.connect()
 	if err != nil {
 		return err
 	}
+	return opts.submitPipelines(ctx, c, requests, submitting{key: opts.key, wait: opts.wait, output: opts.output})
+}
+
+// pipelineRequest is one pipeline to submit; name says where it comes from.
+type pipelineRequest struct {
+	name string
+	api.NewPipeline
+}
+
+// submitting says how pipelines are submitted, and what is shown of them.
+type submitting struct {
+	key    string
+	wait   bool
+	output format
+}
+
+// submitPipelines submits each by itself: one that is refused does not keep the
+// others out.
+func (p *Program) submitPipelines(ctx context.Context, c *client.Client, requests []pipelineRequest, how submitting) error {
 	var made []api.Pipeline
 	var refused []error
 	for i, request := range requests {
-		l, err := opts.submitPipeline(ctx, c, request, opts.keyOf(i, len(requests)))
+		l, replayed, err := c.SubmitPipeline(ctx, request.NewPipeline, keyOf(how.key, i, len(requests)))
 		if err != nil {
-			refused = append(refused, fmt.Errorf("submitting %s: %w", files[i].name, err))
+			refused = append(refused, fmt.Errorf("submitting %s: %w", request.name, err))
 			continue
+		}
+		if replayed {
+			fmt.Fprintf(p.Err, "%s was submitted before with this key, as pipeline %s\n", request.name, l.ID)
 		}
 		made = append(made, l)
 	}
-	if len(made) > 0 && opts.wait {
-		refused = append(refused, opts.awaitPipelines(ctx, c, made, opts.output))
+	if len(made) > 0 && how.wait {
+		refused = append(refused, p.awaitPipelines(ctx, c, made, how.output))
 	} else if len(made) > 0 {
-		refused = append(refused, printList(opts.Program, opts.output, pipelineView(opts.Program), made, api.PipelineList{Items: made}))
+		refused = append(refused, printList(p, how.output, pipelineView(p), made, api.PipelineList{Items: made}))
 	}
 	return errors.Join(refused...)
-}
-
-// keyOf is the idempotency key of the n-th pipeline of a call.
-func (o *pipelinesSubmitOptions) keyOf(n, of int) string {
-	switch {
-	case o.key == "":
-		return uuid.NewString()
-	case of == 1:
-		return o.key
-	default:
-		return fmt.Sprintf("%s-%d", o.key, n+1)
-	}
-}
-
-func (p *Program) submitPipeline(ctx context.Context, c *client.Client, request api.NewPipeline, key string) (api.Pipeline, error) {
-	l, replayed, err := c.SubmitPipeline(ctx, request, key)
-	if err == nil && replayed {
-		fmt.Fprintf(p.Err, "%s was submitted before with this key, as pipeline %s\n", l.Name, l.ID)
-	}
-	return l, err
 }

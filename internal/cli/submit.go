@@ -161,15 +161,16 @@ func (o *submitOptions) options() (api.Submission, error) {
 	return s, nil
 }
 
-// keyOf is the idempotency key of the n-th job of a call.
-func (o *submitOptions) keyOf(n, of int) string {
+// keyOf is the idempotency key of the n-th of the things that one call makes;
+// a new one where none was given.
+func keyOf(key string, n, of int) string {
 	switch {
-	case o.key == "":
+	case key == "":
 		return uuid.NewString()
 	case of == 1:
-		return o.key
+		return key
 	default:
-		return fmt.Sprintf("%s-%d", o.key, n+1)
+		return fmt.Sprintf("%s-%d", key, n+1)
 	}
 }
 
@@ -250,7 +251,7 @@ func (o *submitOptions) submitAll(ctx context.Context, c *client.Client, request
 	var accepted []api.Job
 	var refused []error
 	for i, request := range requests {
-		j, replayed, err := c.Submit(ctx, request.Submission, o.keyOf(i, len(requests)))
+		j, replayed, err := c.Submit(ctx, request.Submission, keyOf(o.key, i, len(requests)))
 		if err != nil {
 			refused = append(refused, fmt.Errorf("submitting %s: %w", request.name, err))
 			if client.Status(err) == 0 {

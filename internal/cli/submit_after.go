@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/gco-project/gco/api"
@@ -24,22 +22,11 @@ func dependencies(texts []string) []api.Dependency {
 
 // submitAfter submits each job as a pipeline of one step, which waits.
 func (o *submitOptions) submitAfter(ctx context.Context, c *client.Client, requests []submitRequest) error {
-	var made []api.Pipeline
-	var refused []error
+	pipelines := make([]pipelineRequest, len(requests))
 	for i, request := range requests {
-		l, err := o.submitPipeline(ctx, c, pipelineOfOne(request.Submission, dependencies(o.after)), o.keyOf(i, len(requests)))
-		if err != nil {
-			refused = append(refused, fmt.Errorf("submitting %s: %w", request.name, err))
-			continue
-		}
-		made = append(made, l)
+		pipelines[i] = pipelineRequest{request.name, pipelineOfOne(request.Submission, dependencies(o.after))}
 	}
-	if len(made) > 0 && o.wait {
-		refused = append(refused, o.awaitPipelines(ctx, c, made, o.output))
-	} else if len(made) > 0 {
-		refused = append(refused, printList(o.Program, o.output, pipelineView(o.Program), made, api.PipelineList{Items: made}))
-	}
-	return errors.Join(refused...)
+	return o.submitPipelines(ctx, c, pipelines, submitting{key: o.key, wait: o.wait, output: o.output})
 }
 
 // pipelineOfOne wraps a submission: the pipeline is called as its job, and is

@@ -51,14 +51,14 @@ func TestSubmitFlags(t *testing.T) {
 
 func TestSubmitKeys(t *testing.T) {
 	opts, _ := submitted(t, "a.yaml")
-	if first, second := opts.keyOf(0, 1), opts.keyOf(0, 1); first == "" || first == second {
+	if first, second := keyOf(opts.key, 0, 1), keyOf(opts.key, 0, 1); first == "" || first == second {
 		t.Errorf("keys of two calls are %q and %q, want two different ones", first, second)
 	}
 	opts, _ = submitted(t, "a.yaml --idempotency-key mine")
-	if got := opts.keyOf(0, 1); got != "mine" {
+	if got := keyOf(opts.key, 0, 1); got != "mine" {
 		t.Errorf("key = %q, want mine", got)
 	}
-	if first, second := opts.keyOf(0, 2), opts.keyOf(1, 2); first != "mine-1" || second != "mine-2" {
+	if first, second := keyOf(opts.key, 0, 2), keyOf(opts.key, 1, 2); first != "mine-1" || second != "mine-2" {
 		t.Errorf("keys of two documents are %q and %q", first, second)
 	}
 }

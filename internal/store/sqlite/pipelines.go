@@ -150,7 +150,7 @@ func (s *Store) PipelinesByID(ctx context.Context, ids []pipeline.ID) (map[pipel
 	found := make(map[pipeline.ID]pipeline.Pipeline, len(ids))
 	err := s.read(ctx, "pipelines", func(r *session) error {
 		for _, id := range ids {
-			some, err := r.pipelines(stPipeline, string(id))
+			some, err := records[pipeline.Pipeline](r, stPipeline, string(id))
 			if err != nil {
 				return err
 			}
@@ -167,22 +167,6 @@ func (s *Store) PipelinesByID(ctx context.Context, ids []pipeline.ID) (map[pipel
 func (s *Store) PipelineDocument(ctx context.Context, id pipeline.ID) ([]byte, error) {
 	document, err := s.text(ctx, "the document of pipeline "+string(id), stPipelineText, string(id))
 	return []byte(document), err
-}
-
-// pipelines runs a statement that selects records.
-func (s *session) pipelines(id stmt, args ...any) ([]pipeline.Pipeline, error) {
-	var all []pipeline.Pipeline
-	err := s.each(id, args, func(scan func(...any) error) error {
-		var record string
-		if err := scan(&record); err != nil {
-			return err
-		}
-		var p pipeline.Pipeline
-		err := json.Unmarshal([]byte(record), &p)
-		all = append(all, p)
-		return err
-	})
-	return all, err
 }
 
 // Pipelines returns one page of the pipelines that a query selects, newest
@@ -202,7 +186,7 @@ func (s *Store) Pipelines(ctx context.Context, query store.PipelineQuery) (store
 		if len(query.States) == 0 && len(query.Namespaces) < 2 {
 			limit = min(maxRead, query.Limit+1)
 		}
-		read, err := r.pipelines(id, append(args, limit)...)
+		read, err := records[pipeline.Pipeline](r, id, append(args, limit)...)
 		page = pageOfPipelines(query, read)
 		return err
 	})
@@ -233,7 +217,7 @@ func pageOfPipelines(query store.PipelineQuery, read []pipeline.Pipeline) store.
 // DuePipelines lists those that somebody has to look at.
 func (s *Store) DuePipelines(ctx context.Context, before time.Time, limit int) (due []pipeline.Pipeline, err error) {
 	err = s.read(ctx, "due pipelines", func(r *session) error {
-		due, err = r.pipelines(stDuePipelines, instant(before), limit)
+		due, err = records[pipeline.Pipeline](r, stDuePipelines, instant(before), limit)
 		return err
 	})
 	return due, err

@@ -127,6 +127,22 @@ func (r *recordScan) job() (job.Job, error) {
 	return j, nil
 }
 
+// records runs a statement that selects records which are JSON as a whole.
+func records[T any](s *session, id stmt, args ...any) ([]T, error) {
+	var all []T
+	err := s.each(id, args, func(scan func(...any) error) error {
+		var text string
+		if err := scan(&text); err != nil {
+			return err
+		}
+		var record T
+		err := json.Unmarshal([]byte(text), &record)
+		all = append(all, record)
+		return err
+	})
+	return all, err
+}
+
 // jobs runs a statement that selects recordColumns.
 func (s *session) jobs(id stmt, args ...any) ([]job.Job, error) {
 	var all []job.Job

@@ -99,22 +99,6 @@ func (s *Store) ScheduleDocument(ctx context.Context, name store.ScheduleName) (
 	return []byte(document), err
 }
 
-// schedules runs a statement that selects records.
-func (s *session) schedules(id stmt, args ...any) ([]schedule.Schedule, error) {
-	var all []schedule.Schedule
-	err := s.each(id, args, func(scan func(...any) error) error {
-		var record string
-		if err := scan(&record); err != nil {
-			return err
-		}
-		var found schedule.Schedule
-		err := json.Unmarshal([]byte(record), &found)
-		all = append(all, found)
-		return err
-	})
-	return all, err
-}
-
 // Schedules returns one page of the schedules that a query selects, by name.
 func (s *Store) Schedules(ctx context.Context, query store.ScheduleQuery) (store.SchedulePage, error) {
 	var page store.SchedulePage
@@ -135,7 +119,7 @@ func (s *Store) Schedules(ctx context.Context, query store.ScheduleQuery) (store
 		if len(query.Namespaces) < 2 {
 			limit = min(maxRead, query.Limit+1)
 		}
-		read, err := r.schedules(id, append(args, limit)...)
+		read, err := records[schedule.Schedule](r, id, append(args, limit)...)
 		page = pageOfSchedules(query, read)
 		return err
 	})
@@ -165,7 +149,7 @@ func pageOfSchedules(query store.ScheduleQuery, read []schedule.Schedule) store.
 // DueSchedules lists those that somebody has to look at.
 func (s *Store) DueSchedules(ctx context.Context, before time.Time, limit int) (due []schedule.Schedule, err error) {
 	err = s.read(ctx, "due schedules", func(r *session) error {
-		due, err = r.schedules(stDueSchedules, instant(before), limit)
+		due, err = records[schedule.Schedule](r, stDueSchedules, instant(before), limit)
 		return err
 	})
 	return due, err

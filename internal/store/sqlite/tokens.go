@@ -43,17 +43,9 @@ func (s *Store) TokenByHash(ctx context.Context, hash string) (token store.Token
 // Tokens lists all, by name.
 func (s *Store) Tokens(ctx context.Context) ([]store.Token, error) {
 	var all []store.Token
-	err := s.read(ctx, "tokens", func(r *session) error {
-		return r.each(stTokens, nil, func(scan func(...any) error) error {
-			var record string
-			if err := scan(&record); err != nil {
-				return err
-			}
-			var token store.Token
-			err := json.Unmarshal([]byte(record), &token)
-			all = append(all, token)
-			return err
-		})
+	err := s.read(ctx, "tokens", func(r *session) (err error) {
+		all, err = records[store.Token](r, stTokens)
+		return err
 	})
 	return all, err
 }
