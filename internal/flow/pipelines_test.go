@@ -263,6 +263,24 @@ func TestFullNamespaceDelays(t *testing.T) {
 	w.want("when there is room", w.states(id), "a:succeeded b:running")
 }
 
+// TestTroubleIsTriedAgain: what fails after its event was read comes again
+// with the next round.
+func TestTroubleIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	id := w.submit(document("a b<a"))
+	w.round()
+	w.end(w.jobOf(id, "a"), job.Event{Kind: job.Finished})
+	w.store.writes = 0
+	w.pass(time.Second)
+	w.want("while nothing can be written", w.states(id), "a:running b:waiting")
+	w.store.writes, w.store.dead = -1, false
+	w.pass(time.Second)
+	w.want("afterwards", w.states(id), "a:succeeded b:running")
+	if len(w.flow.runner.troubles) != 0 {
+		t.Errorf("left are %v", w.flow.runner.troubles)
+	}
+}
+
 func TestTemplateVersionIsFixed(t *testing.T) {
 	w := newWorld(t)
 	put := func(version int64, command string) {

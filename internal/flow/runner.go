@@ -22,9 +22,9 @@ const (
 	// coalesce is for how long signals of commits gather before the runner
 	// reads what happened.
 	coalesce = 20 * time.Millisecond
-	// maxTurns bounds how often one pipeline is looked at again at once: the
-	// longest chain of steps that fail by themselves.
-	maxTurns = pipeline.MaxSteps + 10
+	// maxTurns bounds how often one pipeline is looked at again at once: two
+	// writes for each of a chain of steps that fail by themselves.
+	maxTurns = 2*pipeline.MaxSteps + 10
 	// keysFor is for how long a submission may count on its idempotency key,
 	// whatever became of the job: a little less than the queue keeps it.
 	keysFor = 23 * time.Hour
@@ -34,7 +34,8 @@ const (
 //
 //  1. a new leader looks at every pipeline that runs;
 //  2. it reads the events since the last round, and looks at the pipelines
-//     that wait for a job which has ended;
+//     that wait for a job which has ended, and at those with which something
+//     went wrong in the last round;
 //  3. it looks at those that are due: new ones, those that a user wished
 //     something of, those that wait for a submission, and from time to time
 //     each that runs, so that an event which nobody read costs time only.
@@ -51,7 +52,7 @@ type runner struct {
 	// way around.
 	watching map[job.ID]map[pipeline.ID]bool
 	jobs     map[pipeline.ID][]job.ID
-	// troubles are those that were logged, by pipeline.
+	// troubles are what went wrong in the last round, by pipeline.
 	troubles map[pipeline.ID]string
 }
 
@@ -116,7 +117,9 @@ func (r *runner) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ended {
+	again := slices.Collect(maps.Keys(r.troubles))
+	slices.Sort(again)
+	for _, id := range slices.Concat(ended, again) {
 		r.look(ctx, id)
 	}
 	if err := r.lookAtDue(ctx, before); err != nil {
@@ -240,7 +243,7 @@ func (r *runner) turn(ctx context.Context, id pipeline.ID) (again bool, err erro
 		return false, err
 	}
 	next, changed := p.Advance(jobs, now)
-	if !changed && len(next.Starting()) > 0 {
+	if !changed && len(next.Starting()) > 0 && !p.DueAt.After(now) {
 		return r.start(ctx, next)
 	}
 	if changed {
