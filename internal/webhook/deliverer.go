@@ -365,6 +365,10 @@ func (d *deliverer) learn(w store.Webhook) {
 		d.health.know(w)
 	}
 	if w.Version >= h.Version {
+		if h.Paused() && !w.Paused() {
+			// Whoever resumed it forgave what was before.
+			d.health.reset(w.ID)
+		}
 		h.Webhook, h.host = w, hostOf(w.URL)
 	}
 	h.ready = true

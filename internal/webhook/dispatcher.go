@@ -15,6 +15,8 @@ const (
 	eventPage = 500
 	// dispatchPage bounds the deliveries of one write: others wait behind it.
 	dispatchPage = 200
+	// linger is how long to wait for more after the first event.
+	linger = 5 * time.Millisecond
 )
 
 // dispatcher turns events into deliveries. Its cursor is in the store, and
@@ -25,7 +27,9 @@ type dispatcher struct {
 	// passed is the cursor up to which nothing was to be delivered, although
 	// that is not written yet.
 	passed int64
-	woken  chan struct{}
+	// listening says that there are webhooks which are not paused.
+	listening bool
+	woken     chan struct{}
 }
 
 // wake says that there may be events that Watch does not tell of.
@@ -48,15 +52,31 @@ func (d *dispatcher) run(ctx context.Context) error {
 				d.o.Log.Error("dispatching events to webhooks", "error", err)
 			}
 		}
+		// Without webhooks it is enough to look at a tick: no event is passed.
+		signals := changed
+		if !d.listening {
+			signals = nil
+		}
 		write = false
 		select {
-		case <-changed:
+		case <-signals:
+			d.linger(ctx)
 		case <-d.woken:
 		case <-ticker.C():
 			write = true
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// linger lets a few more events come, which then share a read and a write.
+func (d *dispatcher) linger(ctx context.Context) {
+	timer := d.o.Clock.NewTimer(linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-ctx.Done():
 	}
 }
 
@@ -69,7 +89,7 @@ func (d *dispatcher) runOnce(ctx context.Context, write bool) (more bool, err er
 		return false, fmt.Errorf("listing webhooks: %w", err)
 	}
 	hooks = slices.DeleteFunc(hooks, func(w store.Webhook) bool { return w.Paused() })
-	if len(hooks) == 0 {
+	if d.listening = len(hooks) > 0; !d.listening {
 		return false, nil
 	}
 	cursor, err := d.o.Store.OutboxCursor(ctx)
