@@ -374,8 +374,9 @@ func fullPort(t *testing.T) int {
 		t.Fatal(err)
 	}
 	port := bound.(*syscall.SockaddrInet4).Port
+	dialer := net.Dialer{Timeout: 50 * time.Millisecond}
 	for range 10 {
-		c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 50*time.Millisecond)
+		c, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			return port
 		}

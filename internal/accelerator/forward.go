@@ -248,7 +248,7 @@ func (w *way) blame(err error) error {
 	readable := false
 	controlErr := w.raw.Control(func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), peek[:], syscall.MSG_PEEK)
-		readable = n > 0 || err == syscall.EAGAIN //nolint:errorlint // the bare number of a system call
+		readable = n > 0 || err == syscall.EAGAIN
 	})
 	if controlErr != nil || !readable {
 		return fmt.Errorf("%w: %w", errRead, err)
