@@ -85,7 +85,7 @@ func TestWrites(t *testing.T) {
 func one(keys int, takes ...float64) cost.Life {
 	l := cost.Life{Families: []cost.Family{{Name: "f", Keys: keys}}}
 	for _, units := range takes {
-		l.Requests = append(l.Requests, cost.Request{Takes: map[int]float64{0: units}})
+		l.Requests = append(l.Requests, cost.Request{Takes: []cost.Take{{Family: 0, Units: units}}})
 	}
 	return l
 }
@@ -100,7 +100,7 @@ func TestPartitions(t *testing.T) {
 		"16 keys": {one(16, 2), 8000},
 		"a hot index holds up its table": {cost.Life{
 			Families: []cost.Family{{Name: "table", Keys: 1000}, {Name: "index", Keys: 1}},
-			Requests: []cost.Request{{Takes: map[int]float64{0: 1, 1: 10}}},
+			Requests: []cost.Request{{Takes: []cost.Take{{0, 1}, {1, 10}}}},
 		}, 100},
 		// The described design, by hand: 2 + 4 * 4 units in a region's key.
 		"a described region":    {cost.Described(1, 1), 1000.0 / 18},
@@ -136,8 +136,8 @@ func TestNewLife(t *testing.T) {
 	l := cost.NewLife([]string{"place", "claim"}, uses, 2, func(string) int { return 4 })
 	got := map[string]float64{}
 	for _, r := range l.Requests {
-		for family, units := range r.Takes {
-			got[r.Name+": "+l.Families[family].Name] += units
+		for _, take := range r.Takes {
+			got[r.Name+": "+l.Families[take.Family].Name] += take.Units
 		}
 	}
 	want := map[string]float64{"place: state list#placed us-east-1#*": 2, "claim: jobs/status-index active#*": 1, "claim: events log": 1}

@@ -20,10 +20,16 @@ type Family struct {
 }
 
 // Request is one step of a job's life: one write, which all of its takes hold up
-// together. Takes are units by the family's place in Life.Families.
+// together.
 type Request struct {
 	Name  string
-	Takes map[int]float64
+	Takes []Take
+}
+
+// Take is units of a family, by its place in Life.Families.
+type Take struct {
+	Family int
+	Units  float64
 }
 
 // Life is what one job takes of the partitions that it shares with others.
@@ -36,7 +42,11 @@ type Life struct {
 func (l Life) Units(family int) float64 {
 	sum := 0.0
 	for _, r := range l.Requests {
-		sum += r.Takes[family]
+		for _, t := range r.Takes {
+			if t.Family == family {
+				sum += t.Units
+			}
+		}
 	}
 	return sum
 }
@@ -142,13 +152,13 @@ func (p Partitions) Run(rate float64) Outcome {
 
 // take books a request's units, if every partition has room for its part.
 func (r Request) take(free [][]float64, keys []int) bool {
-	for f, units := range r.Takes {
-		if free[f][keys[f]] < units {
+	for _, t := range r.Takes {
+		if free[t.Family][keys[t.Family]] < t.Units {
 			return false
 		}
 	}
-	for f, units := range r.Takes {
-		free[f][keys[f]] -= units
+	for _, t := range r.Takes {
+		free[t.Family][keys[t.Family]] -= t.Units
 	}
 	return true
 }
@@ -190,11 +200,15 @@ func NewLife(names []string, uses [][]Use, jobs int, shards func(family string) 
 		place[family.Name] = i
 	}
 	for i, name := range names {
-		r := Request{Name: name, Takes: map[int]float64{}}
+		takes := map[int]float64{}
 		for _, use := range uses[i] {
 			if family, shared := use.family(); shared {
-				r.Takes[place[family]] += use.Write / float64(jobs)
+				takes[place[family]] += use.Write / float64(jobs)
 			}
+		}
+		r := Request{Name: name}
+		for _, family := range slices.Sorted(maps.Keys(takes)) {
+			r.Takes = append(r.Takes, Take{family, takes[family]})
 		}
 		l.Requests = append(l.Requests, r)
 	}
