@@ -51,12 +51,13 @@ type Backup struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// ExpiresAt is when it may be removed; zero is never.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-	// Bytes and SHA256 are those of the database file, StoredBytes is what it
-	// takes in the vault.
-	Bytes       int64         `json:"bytes"`
-	StoredBytes int64         `json:"storedBytes"`
-	SHA256      string        `json:"sha256"`
-	Census      sqlite.Census `json:"census"`
+	// Bytes and SHA256 are those of the database file, StoredBytes and
+	// StoredSHA256 those of what is in the vault.
+	Bytes        int64         `json:"bytes"`
+	SHA256       string        `json:"sha256"`
+	StoredBytes  int64         `json:"storedBytes"`
+	StoredSHA256 string        `json:"storedSha256"`
+	Census       sqlite.Census `json:"census"`
 
 	// Verification is the last one; nil is none yet. It is kept apart from the
 	// manifest, which never changes.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,14 +45,14 @@ func (v *Vault) add(ctx context.Context, b Backup, file string) (Backup, error) 
 	sum := sha256.New()
 	folder := backupPrefix + b.ID + "/"
 	err = v.bucket.Write(ctx, folder+databaseName, func(w io.Writer) error {
-		stored := &counter{to: w}
+		stored := &counter{to: w, sum: sha256.New()}
 		packed := lz4.NewWriter(stored)
 		var err error
 		if b.Bytes, err = io.Copy(io.MultiWriter(packed, sum), from); err != nil {
 			return err
 		}
 		err = packed.Close()
-		b.StoredBytes = stored.n
+		b.StoredBytes, b.StoredSHA256 = stored.n, hex.EncodeToString(stored.sum.Sum(nil))
 		return err
 	})
 	if err != nil {
@@ -61,15 +62,17 @@ func (v *Vault) add(ctx context.Context, b Backup, file string) (Backup, error) 
 	return b, v.write(ctx, folder+manifestName, b)
 }
 
-// counter counts what goes through it.
+// counter counts and sums what goes through it.
 type counter struct {
-	to io.Writer
-	n  int64
+	to  io.Writer
+	n   int64
+	sum hash.Hash
 }
 
 func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.to.Write(p)
 	c.n += int64(n)
+	c.sum.Write(p[:n])
 	return n, err
 }
 
@@ -90,12 +93,21 @@ func (v *Vault) fetch(ctx context.Context, b Backup, file string) error {
 	}
 	sum := sha256.New()
 	write := &failing{to: to}
-	n, err := io.Copy(io.MultiWriter(write, sum), lz4.NewReader(from))
+	stored := sha256.New()
+	packed := io.TeeReader(from, stored)
+	n, err := io.Copy(io.MultiWriter(write, sum), lz4.NewReader(packed))
+	if err == nil {
+		// What stands behind the end is read for its sum, too.
+		_, err = io.Copy(io.Discard, packed)
+	}
 	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
 		if write.err == nil && ctx.Err() == nil && !errors.Is(err, blob.ErrReplaced) {
 			err = fmt.Errorf("%w: the database of %s can't be unpacked: %w", ErrDamaged, b.ID, err)
 		}
 		return err
+	}
+	if got := hex.EncodeToString(stored.Sum(nil)); got != b.StoredSHA256 {
+		return fmt.Errorf("%w: what is stored of %s has the sum %s, and its manifest says %s", ErrDamaged, b.ID, got, b.StoredSHA256)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != b.Bytes || got != b.SHA256 {
 		return fmt.Errorf("%w: the database of %s has %d bytes with the sum %s, and its manifest says %d with %s", ErrDamaged, b.ID, n, got, b.Bytes, b.SHA256)

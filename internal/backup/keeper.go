@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +45,7 @@ type KeeperOptions struct {
 // verifying one takes a whole core and the disk. A round of its loop:
 //
 //  1. make the scheduled backups that are missing;
-//  2. remove those whose time is over.
+//  2. remove those whose time is over, and histories of before a restore.
 type Keeper struct {
 	KeeperOptions
 
@@ -99,10 +100,16 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.Remember(all)
+	incarnation, err := k.Source.Incarnation(ctx)
+	if err != nil {
+		return err
+	}
+	// Those of data that were restored since are none of these.
+	ours := slices.DeleteFunc(slices.Clone(all), func(b Backup) bool { return b.Incarnation != incarnation })
+	k.Remember(ours)
 	now := k.Clock.Now()
 	var failed []error
-	if late := missing(k.Rules, all, now); len(late) > 0 && !now.Before(k.retryAt) {
+	if late := missing(k.Rules, ours, now); len(late) > 0 && !now.Before(k.retryAt) {
 		for _, rule := range late {
 			_, err := k.create(ctx, rule.Kind, rule.Keep)
 			if errors.Is(err, ErrBusy) {
@@ -122,6 +129,9 @@ func (k *Keeper) runOnce(ctx context.Context) error {
 		}
 		failed = append(failed, err)
 	}
+	if k.Replication != nil {
+		failed = append(failed, k.Vault.forget(ctx, k.Replication, now.Add(-k.Replication.Keep)))
+	}
 	return errors.Join(failed...)
 }
 
@@ -135,7 +145,9 @@ func (k *Keeper) List(ctx context.Context) ([]Backup, error) { return k.Vault.Ba
 func (k *Keeper) Find(ctx context.Context, id string) (Backup, error) { return k.Vault.Backup(ctx, id) }
 
 // Windows lists the times from which data can be restored.
-func (k *Keeper) Windows(ctx context.Context) ([]Window, error) { return k.Vault.Windows(ctx) }
+func (k *Keeper) Windows(ctx context.Context) ([]Window, error) {
+	return k.Vault.windows(ctx, k.Replication)
+}
 
 // Status tells how far the copying of changes has come; zero where there is
 // none.

@@ -397,3 +397,43 @@ func TestExamineFindsAWrongCounter(t *testing.T) {
 		t.Errorf("a recount: %v", err)
 	}
 }
+
+// TestHistoriesOfBeforeARestore keeps the history of before for as long as any
+// other, and makes backups of the new data at once.
+func TestHistoriesOfBeforeARestore(t *testing.T) {
+	k := newKeeping(t)
+	// Histories have real times.
+	k.clock.SetTime(time.Now())
+	k.replicate()
+	k.Replication = k.replication
+	k.round()
+	before, err := k.store.Incarnation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.replication.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.store.Reincarnate(t.Context(), k.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	k.replicate()
+	k.Replication = k.replication
+	k.round()
+	if all := k.backups(); len(all) != 4 {
+		t.Errorf("after a restore there are %d backups, want a daily and a weekly one of each history", len(all))
+	}
+	windows, err := k.Windows(t.Context())
+	if err != nil || len(windows) != 2 || windows[0].Incarnation != before {
+		t.Fatalf("the windows are %+v (%v)", windows, err)
+	}
+	if restored := restoreAll(t, k.vault, RestoreOptions{At: windows[0].To.Add(time.Millisecond)}); restored.Source != before {
+		t.Errorf("restoring a time of before took %s", restored.Source)
+	}
+	k.clock.SetTime(time.Now().Add(2 * time.Hour))
+	k.Rules = k.Rules[:1]
+	k.round()
+	if windows, err := k.Windows(t.Context()); err != nil || len(windows) != 1 || windows[0].Incarnation == before {
+		t.Errorf("after its time the windows are %+v (%v)", windows, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -66,10 +67,11 @@ type ReplicationOptions struct {
 // to minutes after an error.
 type Replication struct {
 	ReplicationOptions
-	store *litestream.Store
-	db    *litestream.DB
-	ended sync.WaitGroup
-	stop  context.CancelFunc
+	history *history
+	store   *litestream.Store
+	db      *litestream.DB
+	ended   sync.WaitGroup
+	stop    context.CancelFunc
 
 	mu sync.Mutex
 	// safeAt is the time by which everything committed is in the vault.
@@ -87,7 +89,7 @@ func StartReplication(ctx context.Context, o ReplicationOptions, patience time.D
 	}
 	h := newHistory(o.Vault.bucket, o.Incarnation)
 	h.keep, h.now = o.EverySecond, o.Clock.Now
-	r := &Replication{ReplicationOptions: o, db: litestream.NewDB(o.Database)}
+	r := &Replication{ReplicationOptions: o, history: h, db: litestream.NewDB(o.Database)}
 	log := slog.New(quiet{o.Log.Handler()})
 	r.db.MonitorInterval, r.db.MinCheckpointPageN = 0, checkpointPages
 	r.db.BusyTimeout, r.db.ShutdownSyncTimeout = 5*time.Second, 0
@@ -99,6 +101,9 @@ func StartReplication(ctx context.Context, o ReplicationOptions, patience time.D
 	r.store.SetL0Retention(stagedFor)
 	r.store.L0RetentionCheckInterval = stagedFor
 	r.store.SnapshotInterval, r.store.SnapshotRetention = snapshotEvery, o.Keep
+	if err := r.beginAnew(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.store.Open(ctx); err != nil {
 		return nil, fmt.Errorf("opening %s for copying: %w", o.Database, err)
 	}
@@ -111,6 +116,19 @@ func StartReplication(ctx context.Context, o ReplicationOptions, patience time.D
 	}
 	r.ended.Go(func() { r.loop(running) })
 	return r, nil
+}
+
+// beginAnew forgets how far another vault had come: where this one has nothing
+// yet, it needs all from the beginning.
+func (r *Replication) beginAnew(ctx context.Context) error {
+	files, err := r.history.list(ctx, 0, true)
+	if err != nil || len(files) > 0 {
+		return err
+	}
+	if err := os.RemoveAll(r.db.MetaPath()); err != nil {
+		return fmt.Errorf("beginning a new history: %w", err)
+	}
+	return nil
 }
 
 func (r *Replication) loop(ctx context.Context) {

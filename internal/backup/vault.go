@@ -137,14 +137,21 @@ type Window struct {
 }
 
 // Windows lists the histories, the oldest first.
-func (v *Vault) Windows(ctx context.Context) ([]Window, error) {
+func (v *Vault) Windows(ctx context.Context) ([]Window, error) { return v.windows(ctx, nil) }
+
+// windows reads the lists of all histories but the one that is in mind.
+func (v *Vault) windows(ctx context.Context, inMind *Replication) ([]Window, error) {
 	begun, err := v.histories(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var windows []Window
 	for _, b := range begun {
-		w, err := newHistory(v.bucket, b.Incarnation).window(ctx)
+		h := newHistory(v.bucket, b.Incarnation)
+		if inMind != nil && inMind.Incarnation == b.Incarnation {
+			h = inMind.history
+		}
+		w, err := h.window(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -153,6 +160,27 @@ func (v *Vault) Windows(ctx context.Context) ([]Window, error) {
 		}
 	}
 	return windows, nil
+}
+
+// forget removes histories, other than the current one, that end before a
+// time.
+func (v *Vault) forget(ctx context.Context, current *Replication, before time.Time) error {
+	windows, err := v.windows(ctx, current)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, w := range windows {
+		if w.Incarnation == current.Incarnation || w.To.After(before) {
+			continue
+		}
+		err := newHistory(v.bucket, w.Incarnation).DeleteAll(ctx)
+		if err == nil {
+			err = v.bucket.Delete(ctx, beginningPrefix+w.Incarnation+".json")
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
 // histories lists when each began, the oldest first.

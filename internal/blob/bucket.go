@@ -214,19 +214,23 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, erro
 
 func (b *Bucket) all(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		list := b.bucket.List(&blob.ListOptions{Prefix: prefix})
-		for {
-			object, err := list.Next(ctx)
-			if errors.Is(err, io.EOF) {
-				return
-			}
+		token, size := blob.FirstPageToken, 1000
+		if b.dir != "" {
+			// A directory is walked from its beginning for each page.
+			size = 1 << 20
+		}
+		for len(token) > 0 {
+			page, next, err := b.bucket.ListPage(ctx, token, size, &blob.ListOptions{Prefix: prefix})
 			if err != nil {
 				yield(Object{}, b.failed("listing", prefix, err))
 				return
 			}
-			if !yield(Object{Key: object.Key, Size: object.Size}, nil) {
-				return
+			for _, object := range page {
+				if !yield(Object{Key: object.Key, Size: object.Size}, nil) {
+					return
+				}
 			}
+			token = next
 		}
 	}
 }

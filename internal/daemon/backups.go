@@ -17,7 +17,7 @@ import (
 	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
-// firstCopy is how long a start waits until all there is is in the vault.
+// firstCopy is how long a start waits until the vault has all there is.
 // Longer, and serving comes first: what is written meanwhile is as safe as the
 // disk.
 const firstCopy = 30 * time.Second
