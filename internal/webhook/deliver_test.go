@@ -355,6 +355,21 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestRoomForNewcomers has slow webhooks hold all there is: what they give back
+// is for another first.
+func TestRoomForNewcomers(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Settings.Concurrency, o.Settings.PerWebhook, o.Settings.PerHost = 100, 40, 1000 })
+	d := w.deliverer
+	for i := range 4 {
+		d.hooks[fmt.Sprint("slow", i)] = &hook{Webhook: store.Webhook{ID: fmt.Sprint("slow", i)}, busy: 24, ready: true}
+	}
+	d.busy = 4 * 24
+	d.hooks["new"] = &hook{Webhook: store.Webhook{ID: "new"}, ready: true}
+	if room, _ := d.room(); len(room) != 1 || room["new"] != 2 {
+		t.Errorf("of 4 that are free the room is %v", room)
+	}
+}
+
 // TestSlowReceivers holds up many: others are served all the same.
 func TestSlowReceivers(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Settings.Concurrency = 16 })

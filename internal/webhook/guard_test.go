@@ -317,11 +317,12 @@ func TestAnswers(t *testing.T) {
 func TestNothingSecretIsLogged(t *testing.T) {
 	w := newWorld(t)
 	r := newReceiver(t, status(http.StatusGone))
+	broken := newReceiver(t, func(http.ResponseWriter, message) { panic(http.ErrAbortHandler) })
 	closed := newReceiver(t, nil)
 	closed.Close()
 	const credential = "/hook/c0ffee-credential"
 	var secrets []string
-	for _, at := range []string{r.URL, closed.URL, "http://127.0.0.1:1"} {
+	for _, at := range []string{r.URL, broken.URL, closed.URL, "http://127.0.0.1:1"} {
 		address := at + credential
 		made, secret, err := w.Create(t.Context(), Request{URL: &address, By: "tester"})
 		w.must(err)
@@ -340,7 +341,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	for _, hook := range hooks {
 		said += fmt.Sprintf("%+v", w.deliveries(hook))
 	}
-	if !strings.Contains(said, "connection refused") || !strings.Contains(w.logged.String(), "given up") {
+	if !strings.Contains(said, "connection refused") || !strings.Contains(said, "EOF") || !strings.Contains(w.logged.String(), "given up") {
 		t.Errorf("too little was said to be a test: %s", said)
 	}
 	for _, secret := range append(secrets, "c0ffee") {
