@@ -3,10 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"os"
 	"path/filepath"
-
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/gco-project/gco/internal/backup"
 	"github.com/gco-project/gco/internal/blob"
@@ -49,14 +46,10 @@ func (c *ControlPlane) openDynamoDB(ctx context.Context, o ControlPlaneOptions) 
 			dynamodb.TableJobs: s.Tables.Jobs, dynamodb.TableTemplates: s.Tables.JobTemplates, dynamodb.TableWebhooks: s.Tables.Webhooks,
 			dynamodb.TableEndpoints: s.Tables.InferenceEndpoints, dynamodb.TableState: s.Tables.State, dynamodb.TableEvents: s.Tables.Events,
 		},
-		Manifests: blob.NewContents(c.bucket, "manifests"), Log: o.Log,
+		Manifests: blob.NewContents(c.bucket, "manifests"), Now: o.Clock.Now, Log: o.Log,
 	}
 	if s.EndpointURL != "" {
 		options.CreateTables, options.Shards = true, standInShards
-		if os.Getenv("AWS_ACCESS_KEY_ID") == "" {
-			// A stand-in takes any, and there is nobody to ask for some.
-			options.Credentials = credentials.NewStaticCredentialsProvider("local", "local", "")
-		}
 	}
 	opened, err := dynamodb.Open(ctx, options)
 	if err != nil {

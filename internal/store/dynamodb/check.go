@@ -115,7 +115,8 @@ const lookAgain = 100 * time.Millisecond
 func (s *Store) create(ctx context.Context, t Table) error {
 	name := s.name(t.Name)
 	_, err := s.client.CreateTable(ctx, t.definition(*name))
-	if err != nil && code(err) != "ResourceInUseException" {
+	others := code(err) == "ResourceInUseException"
+	if err != nil && !others {
 		return err
 	}
 	waiter := dynamodb.NewTableExistsWaiter(s.client, func(o *dynamodb.TableExistsWaiterOptions) {
@@ -124,7 +125,7 @@ func (s *Store) create(ctx context.Context, t Table) error {
 	if err := waiter.Wait(ctx, &dynamodb.DescribeTableInput{TableName: name}, callTimeout); err != nil {
 		return err
 	}
-	if t.TTL == "" || err != nil {
+	if t.TTL == "" || others {
 		return nil
 	}
 	_, err = s.client.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,7 +82,7 @@ func TestLostAnswer(t *testing.T) {
 		s := opened(t, e, w)
 		var writes atomic.Int64
 		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
-			isWrite := strings.Contains("TransactWriteItems PutItem UpdateItem BatchWriteItem", call)
+			isWrite := slices.Contains([]string{"TransactWriteItems", "PutItem", "UpdateItem", "BatchWriteItem"}, call)
 			return nil, isWrite && writes.Add(1)%2 == 1
 		})
 		made := insert(t, s, submission("k"))[0]

@@ -117,7 +117,7 @@ func (s *Store) insertSome(ctx context.Context, submissions []store.Submission, 
 			answers[i].Err = err
 		}
 	}
-	s.replay(ctx, submissions, answers, replays)
+	s.replay(ctx, answers, replays)
 }
 
 // errReplay says that the key has made a job before.
@@ -180,7 +180,7 @@ func (s *Store) insertion(ctx context.Context, sub *store.Submission, answer *st
 }
 
 // replay answers with the jobs that the keys have made.
-func (s *Store) replay(ctx context.Context, submissions []store.Submission, answers []store.Inserted, which []int) {
+func (s *Store) replay(ctx context.Context, answers []store.Inserted, which []int) {
 	for _, i := range which {
 		r, err := s.record(ctx, answers[i].Job.ID)
 		switch {
@@ -328,7 +328,7 @@ func (s *Store) insertWhileRoom(ctx context.Context, namespace string, submissio
 			counted++
 			count++
 		case errors.Is(err, errReplay):
-			s.replay(ctx, submissions, answers, []int{i})
+			s.replay(ctx, answers, []int{i})
 		default:
 			answers[i].Err = err
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -272,15 +271,4 @@ func (s *Store) Overdue(ctx context.Context, now time.Time, limit int) ([]job.Jo
 func (s *Store) Expired(ctx context.Context, now time.Time, limit int) ([]job.ID, error) {
 	ids, err := s.members(ctx, listEnded, "", timeKey(now)+afterAll, limit)
 	return ids, wrap(err, "reading expired jobs")
-}
-
-// placesIn are the lists of a prefix among places.
-func placesIn(places []place, prefix string) []string {
-	var lists []string
-	for _, p := range places {
-		if strings.HasPrefix(p.list, prefix) {
-			lists = append(lists, p.list)
-		}
-	}
-	return lists
 }

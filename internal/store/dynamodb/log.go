@@ -29,7 +29,6 @@ const (
 
 func cursorOf(page int64, place int) int64 { return page<<pageBits | int64(place+1) }
 func pageOf(cursor int64) int64            { return cursor >> pageBits }
-func placeOf(cursor int64) int             { return int(cursor&(1<<pageBits-1)) - 1 }
 
 // log puts entries in order. They come into its tail with the writes that they
 // tell of, in many partitions, in the order of no clock that could be trusted.

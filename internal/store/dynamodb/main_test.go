@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -84,19 +85,13 @@ func (w *wire) breaks(fault func(call string, body []byte) (*http.Response, bool
 func (w *wire) counted() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := map[string]int{}
-	for call, n := range w.calls {
-		out[call] = n
-	}
-	return out
+	return maps.Clone(w.calls)
 }
 
 // answer is what DynamoDB says when it refuses.
 func answer(status int, code, message string, more map[string]any) *http.Response {
 	said := map[string]any{"__type": "com.amazonaws.dynamodb.v20120810#" + code, "message": message}
-	for name, value := range more {
-		said[name] = value
-	}
+	maps.Copy(said, more)
 	text, err := json.Marshal(said)
 	if err != nil {
 		panic(err)

@@ -160,7 +160,7 @@ func (q query) input(s *Store) *dynamodb.QueryInput {
 		ConsistentRead: aws.Bool(q.index == ""),
 	}
 	if q.limit > 0 {
-		in.Limit = aws.Int32(int32(min(q.limit, 1_000_000))) //nolint:gosec // it is bounded
+		in.Limit = aws.Int32(int32(min(q.limit, 1_000_000)))
 	}
 	if q.count {
 		in.Select = types.SelectCount

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/uuid"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/internal/store"
 )
@@ -29,7 +30,8 @@ type Options struct {
 	Region string
 	// EndpointURL is where DynamoDB answers; empty is AWS.
 	EndpointURL string
-	// Credentials are the environment's where nil.
+	// Credentials are the environment's where nil. What stands in for DynamoDB
+	// takes any, and where there are none it gets some.
 	Credentials aws.CredentialsProvider
 	// CreateTables makes tables that do not exist, as a stand-in for DynamoDB
 	// needs. In an account infra/ makes them.
@@ -42,7 +44,7 @@ type Options struct {
 	// Transport carries the requests; nil is a pool of connections.
 	Transport http.RoundTripper
 	// Now is the time of stamps, and what the end of an item's life is held
-	// against; nil is time.Now.
+	// against; nil is that of the host.
 	Now func() time.Time
 	// Log is told of what nobody asked for; nil is nowhere.
 	Log *slog.Logger
@@ -86,7 +88,7 @@ var _ store.Store = (*Store)(nil)
 // table that is missing or wrong, and what is not permitted.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = clock.RealClock{}.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

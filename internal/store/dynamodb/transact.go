@@ -111,15 +111,16 @@ func (b *batch) write(ctx context.Context) {
 		cancelled, ok := errors.AsType[*types.TransactionCanceledException](err)
 		if ok {
 			before := len(b.open)
-			if again := b.decide(cancelled.CancellationReasons); len(b.open) < before {
+			again := b.decide(cancelled.CancellationReasons)
+			if len(b.open) < before {
 				token = uuid.NewString()
 				continue
-			} else if again != nil {
-				err = again
-			} else {
+			}
+			if again == nil {
 				b.fail(fmt.Errorf("%w: %w", store.ErrUnavailable, err))
 				return
 			}
+			err = again
 		}
 		if failure := afterWrite(err); !repeatable(failure, err) || !pauses.wait(ctx) {
 			b.fail(failure)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/internal/store/dynamodb"
 )
@@ -88,11 +89,8 @@ const forwardVar = "GCO_DYNAMOTEST_SOCKET"
 // call it first of all.
 func Main(run func() int) int {
 	if socket := os.Getenv(forwardVar); socket != "" {
-		if err := forward(socket, os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "forwarding to DynamoDB Local:", err)
-			return 1
-		}
-		return 0
+		fmt.Fprintln(os.Stderr, "forwarding to DynamoDB Local:", forward(socket, os.Args[1:]))
+		return 1
 	}
 	defer func() {
 		for _, stop := range running.stops {
@@ -134,7 +132,7 @@ func modules() (string, error) {
 		dir = filepath.Dir(dir)
 	}
 	var said bytes.Buffer
-	install := exec.Command(filepath.Join(dir, script)) //nolint:gosec // our own script
+	install := exec.Command(filepath.Join(dir, script))
 	install.Stderr = &said
 	out, err := install.Output()
 	if err != nil {
@@ -167,7 +165,7 @@ func startDynoxide(installed string) (*Engine, func(), error) {
 		return nil, nil, err
 	}
 	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(filepath.Join(installed, "@dynoxide", "linux-x64", "dynoxide"), "serve", "--port", port) //nolint:gosec // our own arguments
+	cmd := exec.Command(filepath.Join(installed, "@dynoxide", "linux-x64", "dynoxide"), "serve", "--port", port)
 	e := &Engine{URL: "http://" + address, Transport: &http.Transport{MaxIdleConnsPerHost: 128}}
 	return e.started(cmd)
 }
@@ -192,7 +190,7 @@ func startLocal(installed string) (*Engine, func(), error) {
 		return nil, nil, err
 	}
 	socket := filepath.Join(dir, "socket")
-	cmd := exec.Command(self, java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", //nolint:gosec // our own arguments
+	cmd := exec.Command(self, java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Djava.library.path="+filepath.Join(filepath.Dir(jars[0]), "DynamoDBLocal_lib"), "-jar", jars[0],
 		"-inMemory", "-disableTelemetry", "-port", "8000")
 	cmd.Env = append(os.Environ(), forwardVar+"="+socket)
@@ -224,21 +222,48 @@ func (e *Engine) started(cmd *exec.Cmd) (*Engine, func(), error) {
 		_ = cmd.Process.Kill()
 		<-ended
 	}
-	end := time.Now().Add(startTimeout)
 	client := &http.Client{Transport: e.Transport, Timeout: time.Second}
+	answers := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URL, http.NoBody)
+		if err != nil {
+			return err
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		return answer.Body.Close()
+	}
+	if err := await(ended, answers); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("%w: %s", err, said)
+	}
+	return e, stop, nil
+}
+
+// lookAgain is how often something is looked at that gives no signal when it is
+// ready.
+const lookAgain = 20 * time.Millisecond
+
+// await waits until there is an answer, or the process has ended.
+func await(ended <-chan struct{}, answers func() error) error {
+	timeout := clock.RealClock{}.NewTimer(startTimeout)
+	defer timeout.Stop()
+	ticker := clock.RealClock{}.NewTicker(lookAgain)
+	defer ticker.Stop()
 	for {
-		answer, err := client.Get(e.URL)
+		err := answers()
 		if err == nil {
-			return e, stop, answer.Body.Close()
+			return nil
 		}
 		select {
 		case <-ended:
-			return nil, nil, fmt.Errorf("it ended: %s", said)
-		case <-time.After(20 * time.Millisecond): // it gives no signal when it is ready
-		}
-		if time.Now().After(end) {
-			stop()
-			return nil, nil, fmt.Errorf("it does not answer: %w: %s", err, said)
+			return errors.New("it ended")
+		case <-timeout.C():
+			return fmt.Errorf("it does not answer: %w", err)
+		case <-ticker.C():
 		}
 	}
 }

@@ -3,13 +3,11 @@
 package dynamotest
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,20 +30,15 @@ func forward(socket string, command []string) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(startTimeout); ; {
+	err = await(ended, func() error {
 		conn, err := net.Dial("tcp", forwardTo)
-		if err == nil {
-			_ = conn.Close()
-			break
-		}
-		select {
-		case <-ended:
-			return errors.New("the command ended")
-		case <-time.After(20 * time.Millisecond): // it gives no signal when it is ready
-		}
-		if time.Now().After(end) {
+		if err != nil {
 			return err
 		}
+		return conn.Close()
+	})
+	if err != nil {
+		return err
 	}
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
