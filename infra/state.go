@@ -105,7 +105,7 @@ func (s *StateStack) addBackupSelection() {
 // attaches the policy to the role that it runs as. There is no Scan in it: no
 // request needs one.
 func (s *StateStack) addServerPolicy() {
-	var tables, indexes []*string
+	var tables, indexes, backups []*string
 	parameters := []*string{
 		s.arn("ssm", "parameter", s.project+"/objects-bucket-name"),
 		s.arn("ssm", "parameter", s.project+"/model-bucket-name"),
@@ -113,6 +113,7 @@ func (s *StateStack) addServerPolicy() {
 	for _, spec := range slices.Concat(tableSpecs, stateTables) {
 		table := *s.tableName(spec)
 		tables = append(tables, s.arn("dynamodb", "table", table))
+		backups = append(backups, s.arn("dynamodb", "table", table+"/backup/*"))
 		for _, index := range spec.indexes {
 			indexes = append(indexes, s.arn("dynamodb", "table", table+"/index/"+index.name))
 		}
@@ -123,8 +124,12 @@ func (s *StateStack) addServerPolicy() {
 		Description: jsii.String("What gco server does in AWS"),
 		Statements: &[]awsiam.PolicyStatement{
 			allow(tables, "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query",
-				"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem"),
+				"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem",
+				"dynamodb:CreateBackup", "dynamodb:DescribeContinuousBackups"),
 			allow(indexes, "dynamodb:Query"),
+			// On-demand backups, which it also prunes. It may not restore.
+			allow(backups, "dynamodb:DescribeBackup", "dynamodb:DeleteBackup"),
+			allow([]*string{jsii.String("*")}, "dynamodb:ListBackups"), // which knows no resources
 			allow(parameters, "ssm:GetParameters"),
 			allow([]*string{s.objects.BucketArn()}, "s3:ListBucket"),
 			allow([]*string{objects}, "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
@@ -159,15 +164,40 @@ var objectsSuppressions = []suppression{
 func (s *StateStack) suppressFindings() {
 	suppress(s.objects, objectsSuppressions)
 	suppress(s.accessLogs, accessLogsSuppressions)
-	suppress(s.serverPolicy, []suppression{{
-		rule:      "AwsSolutions-IAM5",
-		reason:    "The objects of the one bucket, whose keys hold the IDs of jobs.",
-		appliesTo: []string{"Resource::<" + s.logicalID(s.objects) + ".Arn>/*"},
-	}})
+	suppress(s.serverPolicy, s.serverSuppressions())
 	switch s.aws.Backup.Role {
 	case config.BackupRoleManaged:
 		suppressManagedRole(s.selection)
 	case config.BackupRoleScoped:
 		s.suppressBackupPolicy(s.backupPolicy, s.tables)
+	}
+}
+
+func (s *StateStack) serverSuppressions() []suppression {
+	var backups []string
+	for _, spec := range slices.Concat(tableSpecs, stateTables) {
+		// As cdk-nag writes what CloudFormation alone knows.
+		partition, region := "aws", s.aws.Region
+		if region == "" {
+			partition, region = "<AWS::Partition>", "<AWS::Region>"
+		}
+		backups = append(backups, "Resource::arn:"+partition+":dynamodb:"+region+":<AWS::AccountId>:table/"+*s.tableName(spec)+"/backup/*")
+	}
+	return []suppression{
+		{
+			rule:      "AwsSolutions-IAM5",
+			reason:    "The objects of the one bucket, whose keys hold the IDs of jobs.",
+			appliesTo: []string{"Resource::<" + s.logicalID(s.objects) + ".Arn>/*"},
+		},
+		{
+			rule:      "AwsSolutions-IAM5",
+			reason:    "DynamoDB gives a backup its name when it makes it, so the ARN below the table can't be known before.",
+			appliesTo: backups,
+		},
+		{
+			rule:      "AwsSolutions-IAM5",
+			reason:    "ListBackups can't be limited to resources; it tells names and times only.",
+			appliesTo: []string{"Resource::*"},
+		},
 	}
 }

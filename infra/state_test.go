@@ -103,7 +103,7 @@ Resources:
       - {Effect: Allow, Action: ['dynamodb:DeleteBackup', 'dynamodb:DescribeBackup'], Resource: ['${EventsTable.Arn}/backup/*', '${StateTable.Arn}/backup/*']}
       - {Effect: Allow, Action: ['backup:CopyIntoBackupVault', 'backup:DescribeBackupVault'], Resource: 'import(gco-backup-vault-arn)'}
 
-# What gco server may do: no Scan, and no wildcard but for the objects of one bucket
+# What gco server may do: no Scan, no restore, wildcards for objects and backups
 
  ServerPolicy:
   Type: AWS::IAM::ManagedPolicy
@@ -114,7 +114,7 @@ Resources:
       Version: '2012-10-17'
       Statement:
       - Effect: Allow
-        Action: ['dynamodb:BatchGetItem', 'dynamodb:BatchWriteItem', 'dynamodb:ConditionCheckItem', 'dynamodb:DeleteItem', 'dynamodb:DescribeTable', 'dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem']
+        Action: ['dynamodb:BatchGetItem', 'dynamodb:BatchWriteItem', 'dynamodb:ConditionCheckItem', 'dynamodb:CreateBackup', 'dynamodb:DeleteItem', 'dynamodb:DescribeContinuousBackups', 'dynamodb:DescribeTable', 'dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem']
         Resource:
         {{- range .Tables }}
         - arn:aws:dynamodb:us-west-2:${AWS::AccountId}:table/gco-{{ . }}
@@ -125,6 +125,13 @@ Resources:
         {{- range .Indexes }}
         - arn:aws:dynamodb:us-west-2:${AWS::AccountId}:table/gco-{{ . }}
         {{- end }}
+      - Effect: Allow
+        Action: ['dynamodb:DeleteBackup', 'dynamodb:DescribeBackup']
+        Resource:
+        {{- range .Tables }}
+        - arn:aws:dynamodb:us-west-2:${AWS::AccountId}:table/gco-{{ . }}/backup/*
+        {{- end }}
+      - {Effect: Allow, Action: 'dynamodb:ListBackups', Resource: '*'}
       - Effect: Allow
         Action: ssm:GetParameters
         Resource:
@@ -305,6 +312,23 @@ func TestParametersAreThoseOfDiscovery(t *testing.T) {
 	for key, name := range wanted {
 		if !written["/gco/"+name] {
 			t.Errorf("%s is looked for at /gco/%s, which no stack writes", key, name)
+		}
+	}
+}
+
+// TestStateWithoutARegion: the seed's Region is the deployment's, and its state
+// stack is there for who asks for it.
+func TestStateWithoutARegion(t *testing.T) {
+	a, err := synthText(t.TempDir(), "aws: {profile: seed, state: {enabled: true}}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(a.Stacks, []string{"gco-global", "gco-state"}) {
+		t.Errorf("stacks %v", a.Stacks)
+	}
+	for rule, reason := range declaredSuppressions(t, a) {
+		if reason == "" {
+			t.Errorf("%s has no reason", rule)
 		}
 	}
 }
