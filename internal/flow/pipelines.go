@@ -51,7 +51,6 @@ func (f *Flow) SubmitPipeline(ctx context.Context, submission Submission) (p pip
 
 // compile turns what was sent into what is stored.
 func (f *Flow) compile(ctx context.Context, submission Submission) (store.NewPipeline, error) {
-	hash := bodyHash(submission.Request)
 	c := &compiler{flow: f, submission: submission, faults: submission.Faults}
 	if err := c.compile(ctx); err != nil {
 		return store.NewPipeline{}, err
@@ -71,7 +70,10 @@ func (f *Flow) compile(ctx context.Context, submission Submission) (store.NewPip
 	}
 	if submission.Key != "" {
 		out.Key = &store.IdempotencyKey{
-			Identity: submission.Identity, Namespace: request.Namespace, Key: submission.Key, BodyHash: hash,
+			Identity: submission.Identity, Namespace: request.Namespace, Key: submission.Key,
+			// Over what was asked for, not over the versions of templates that
+			// were found.
+			BodyHash: bodyHash(submission.Request),
 		}
 	}
 	return out, nil
