@@ -166,3 +166,72 @@ func (s *session) deliveries(query store.DeliveryQuery) (store.DeliveryPage, err
 	}
 	return page, err
 }
+
+var (
+	stOldDeliveries    = statement(`SELECT seq FROM deliveries WHERE settled_at < ? ORDER BY settled_at LIMIT ?`)
+	stDeletedWebhooks  = statement(`SELECT seq FROM webhooks WHERE deleted = 1`)
+	stLeftDeliveries   = statement(`SELECT seq FROM deliveries WHERE webhook = ? LIMIT ?`)
+	stDropDelivery     = statement(`DELETE FROM deliveries WHERE seq = ?`)
+	stDropDeliveryBody = statement(`DELETE FROM delivery_bodies WHERE delivery = ?`)
+	stDropBacklog      = statement(`DELETE FROM backlogs WHERE webhook = ?`)
+	stDropWebhook      = statement(`DELETE FROM webhooks WHERE seq = ?`)
+)
+
+// PruneDeliveries removes old deliveries, and those of deleted webhooks.
+func (s *Store) PruneDeliveries(ctx context.Context, before time.Time, limit int) (int, error) {
+	removed := 0
+	err := s.writer.do(ctx, func(t *tx) error {
+		n, err := t.dropDeliveries(stOldDeliveries, instant(before), limit)
+		removed = n
+		if err != nil || removed == limit {
+			return err
+		}
+		gone, err := t.numbers(stDeletedWebhooks)
+		if err != nil {
+			return err
+		}
+		for _, webhook := range gone {
+			n, err := t.dropDeliveries(stLeftDeliveries, webhook, limit-removed)
+			if removed += n; err != nil || removed == limit {
+				return err
+			}
+			for _, drop := range []stmt{stDropBacklog, stDropWebhook} {
+				if _, err := t.exec(drop, webhook); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, wrap(err, "removing old deliveries")
+	}
+	return removed, nil
+}
+
+// dropDeliveries removes the deliveries that a statement selects.
+func (t *tx) dropDeliveries(which stmt, args ...any) (int, error) {
+	doomed, err := t.numbers(which, args...)
+	if err != nil {
+		return 0, err
+	}
+	for _, seq := range doomed {
+		for _, drop := range []stmt{stDropDeliveryBody, stDropDelivery} {
+			if _, err := t.exec(drop, seq); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(doomed), nil
+}
+
+// numbers runs a statement that selects one number a row.
+func (s *session) numbers(id stmt, args ...any) (all []int64, err error) {
+	err = s.each(id, args, func(scan func(...any) error) error {
+		var n int64
+		err := scan(&n)
+		all = append(all, n)
+		return err
+	})
+	return all, err
+}
