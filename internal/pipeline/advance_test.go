@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -364,5 +365,32 @@ func (w *world) checkSteps(t *rapid.T) {
 				t.Fatalf("%s is %s, but %s is %s", s.Name, s.State, d.Step, w.p.Steps[w.p.step(d.Step)].State)
 			}
 		}
+	}
+}
+
+// TestRecordStaysSmall fills a record with as much as the limits allow.
+func TestRecordStaysSmall(t *testing.T) {
+	w := newWorld("")
+	w.p.Steps = nil
+	name := func(i int) string { return fmt.Sprintf("%s-%03d", strings.Repeat("n", 59), i) }
+	for i := range MaxSteps {
+		s := Step{Name: name(i), State: StepSkipped, Job: job.NewID(), Reason: "dependency", Cause: name(0), Message: strings.Repeat("m", maxMessage+3)}
+		for range maxEarlier {
+			s.Earlier = append(s.Earlier, job.NewID())
+		}
+		for k := range MaxDependencies / MaxSteps {
+			s.After = append(s.After, Dependency{Step: name(k), Condition: OnSuccess})
+		}
+		if i < MaxSources {
+			s.Outputs = job.Outputs{"k": []byte(`"` + strings.Repeat("v", job.MaxResult-4) + `"`)}
+		}
+		w.p.Steps = append(w.p.Steps, s)
+	}
+	for i := range MaxWanted {
+		w.p.Steps[i%MaxSources].Wanted = append(w.p.Steps[i%MaxSources].Wanted, strings.Repeat("k", 63))
+	}
+	const most = 350_000
+	if text, err := json.Marshal(w.p); err != nil || len(text) > most {
+		t.Errorf("the record has %d bytes, %v; want at most %d", len(text), err, most)
 	}
 }

@@ -15,8 +15,10 @@ const (
 	MaxSteps = 100
 	// MaxDependencies bounds those of all steps together.
 	MaxDependencies = 1000
-	// MaxSources bounds the steps whose outputs others refer to.
+	// MaxSources bounds the steps whose outputs others refer to, and MaxWanted
+	// those outputs.
 	MaxSources = 32
+	MaxWanted  = 200
 )
 
 // label is Kubernetes' rule for the names of labels (RFC 1123).

@@ -114,4 +114,13 @@ func TestCheckBounds(t *testing.T) {
 	if faults := lines(Resolve(wide, MaxSources+1, found)); len(faults) != 1 || !strings.HasPrefix(faults[0], "f32: refers to one step more than the 32") {
 		t.Errorf("too many sources: %q", faults)
 	}
+	two := steps("a b<a")
+	found = nil
+	for i := range MaxWanted + 1 {
+		found = append(found, Found{fmt.Sprint("f", i), Reference{"a", fmt.Sprint("k", i)}})
+	}
+	found = append(found, found[0])
+	if faults := lines(Resolve(two, 1, found)); len(faults) != 1 || !strings.HasPrefix(faults[0], "f200: refers to one output more than the 200") {
+		t.Errorf("too many outputs: %q", faults)
+	}
 }

@@ -57,6 +57,11 @@ func Resolve(steps []Step, step int, found []Found) []job.Fault {
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, job.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
+	sources, wanted := 0, 0
+	for _, s := range steps {
+		wanted += len(s.Wanted)
+		sources += min(len(s.Wanted), 1)
+	}
 	for _, f := range found {
 		source := slices.IndexFunc(steps, func(s Step) bool { return s.Name == f.Step })
 		switch {
@@ -66,23 +71,20 @@ func Resolve(steps []Step, step int, found []Found) []job.Fault {
 			fault(f.Field, "%q cannot be the name of an output", shorten(f.Key))
 		case !waitsFor(steps, steps[step].Name, f.Step):
 			fault(f.Field, "refers to an output of step %s, for which this step does not wait; name it in after", f.Step)
-		case len(steps[source].Wanted) == 0 && sources(steps) == MaxSources:
+		case slices.Contains(steps[source].Wanted, f.Key):
+		case len(steps[source].Wanted) == 0 && sources == MaxSources:
 			fault(f.Field, "refers to one step more than the %d whose outputs a pipeline may refer to", MaxSources)
-		case !slices.Contains(steps[source].Wanted, f.Key):
+		case wanted == MaxWanted:
+			fault(f.Field, "refers to one output more than the %d that a pipeline may refer to", MaxWanted)
+		default:
+			if len(steps[source].Wanted) == 0 {
+				sources++
+			}
 			steps[source].Wanted = append(steps[source].Wanted, f.Key)
+			wanted++
 		}
 	}
 	return faults
-}
-
-// sources counts the steps whose outputs are wanted.
-func sources(steps []Step) (n int) {
-	for _, s := range steps {
-		if len(s.Wanted) > 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // Fill returns a decoded JSON value with the outputs in place of references:
