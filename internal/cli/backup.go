@@ -11,7 +11,6 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
-	"github.com/gco-project/gco/internal/backup"
 )
 
 func newBackup(p *Program) *cobra.Command {
@@ -130,27 +129,4 @@ func (p *Program) awaitBackup(ctx context.Context, c *client.Client, id string, 
 			return b, ctx.Err()
 		}
 	}
-}
-
-// storedBackup is a backup as it is shown without a server.
-func storedBackup(b backup.Backup) api.Backup {
-	wire := api.Backup{
-		ID: b.ID, Kind: string(b.Kind), State: "made", CreatedAt: b.CreatedAt, Incarnation: b.Incarnation,
-		Bytes: b.Bytes, StoredBytes: b.StoredBytes, SHA256: b.SHA256, Contents: b.Contents(),
-	}
-	if !b.ExpiresAt.IsZero() {
-		wire.ExpiresAt = &b.ExpiresAt
-	}
-	if v := b.Verification; v != nil {
-		wire.Verification = verification(*v)
-	}
-	return wire
-}
-
-func verification(v backup.Verification) *api.BackupVerification {
-	wire := &api.BackupVerification{State: "whole", At: v.At, Message: v.Fault}
-	if v.Fault != "" {
-		wire.State = "damaged"
-	}
-	return wire
 }

@@ -81,7 +81,7 @@ func (o *backupListOptions) list(ctx context.Context) (api.BackupList, error) {
 	list := api.BackupList{Vault: vault.String(), Items: []api.Backup{}, Windows: []api.BackupWindow{}}
 	all, err := vault.List(ctx)
 	for _, b := range all {
-		list.Items = append(list.Items, storedBackup(b))
+		list.Items = append(list.Items, b.OnWire())
 	}
 	windows, windowsErr := vault.Windows(ctx)
 	for _, w := range windows {

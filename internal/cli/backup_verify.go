@@ -83,5 +83,5 @@ func (o *backupVerifyOptions) verifyHere(ctx context.Context) (verified api.Back
 		err = nil
 	}
 	b.Verification = &result
-	return storedBackup(b), err
+	return b.OnWire(), err
 }

@@ -57,7 +57,7 @@ func (c *call) listBackups() error {
 	}
 	list := api.BackupList{Vault: c.backups.String(), Items: []api.Backup{}, Windows: []api.BackupWindow{}}
 	for _, b := range all {
-		list.Items = append(list.Items, backupOnWire(b))
+		list.Items = append(list.Items, b.OnWire())
 	}
 	for _, a := range c.backups.Activities() {
 		list.Items = withActivity(list.Items, a)
@@ -90,7 +90,7 @@ func (c *call) backup(id string) (api.Backup, error) {
 	b, err := c.backups.Find(c.r.Context(), id)
 	switch {
 	case err == nil:
-		found = append(found, backupOnWire(b))
+		found = append(found, b.OnWire())
 	case !errors.Is(err, backup.ErrNotFound):
 		return api.Backup{}, vaultProblem(err)
 	}
@@ -143,23 +143,6 @@ func (c *call) verifyBackup() error {
 func (c *call) acceptBackup(b api.Backup) error {
 	c.w.Header().Set("Location", "/api/v1/backups/"+b.ID)
 	return c.json(http.StatusAccepted, b)
-}
-
-func backupOnWire(b backup.Backup) api.Backup {
-	wire := api.Backup{
-		ID: b.ID, Kind: string(b.Kind), State: "made", CreatedAt: b.CreatedAt, Incarnation: b.Incarnation,
-		Bytes: b.Bytes, StoredBytes: b.StoredBytes, SHA256: b.SHA256, Contents: b.Contents(),
-	}
-	if !b.ExpiresAt.IsZero() {
-		wire.ExpiresAt = &b.ExpiresAt
-	}
-	if v := b.Verification; v != nil {
-		wire.Verification = &api.BackupVerification{State: "whole", At: v.At, Message: v.Fault}
-		if v.Fault != "" {
-			wire.Verification.State = "damaged"
-		}
-	}
-	return wire
 }
 
 // withActivity adds what goes on, and what was tried in vain, to a list of

@@ -46,10 +46,13 @@ func NewKeeper(ctx context.Context, o Options) (*Keeper, error) {
 func (k *Keeper) Run(ctx context.Context) error {
 	ticker := k.Clock.NewTicker(pruneEvery)
 	defer ticker.Stop()
+	failing := false
 	for {
-		if err := k.runOnce(ctx); err != nil && ctx.Err() == nil {
-			k.Log.Error("removing old backups of the tables", "error", err)
+		err := k.runOnce(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			k.Log.Error("looking for old backups of the tables; it is tried again every hour", "error", err)
 		}
+		failing = err != nil
 		select {
 		case <-ticker.C():
 		case <-ctx.Done():
