@@ -265,7 +265,9 @@ func (l *log) readTail(ctx context.Context, began stamp) (entries []entry, more 
 // readTailShard reads the beginning of one partition, twice. cut is where it
 // stopped, if there is more; held tells that entries were left for later.
 func (l *log) readTailShard(ctx context.Context, pk string, known map[string]bool, began stamp) (entries []entry, cut stamp, held bool, err error) {
-	q := query{table: TableEvents, pk: pk, limit: tailRead}
+	// Who has written nothing looks for what others wrote, and sees it soon
+	// enough; the second reading must miss nothing.
+	q := query{table: TableEvents, pk: pk, limit: tailRead, eventual: l.readAt > l.wrote.newest()}
 	first, err := l.s.all(ctx, q)
 	if err != nil || len(first) == 0 {
 		return nil, "", false, err

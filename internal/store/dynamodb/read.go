@@ -127,6 +127,9 @@ type query struct {
 	limit  int
 	// count asks for the number of items only.
 	count bool
+	// eventual does without what was written in the last moment, at half the
+	// price.
+	eventual bool
 }
 
 func (q query) input(s *Store) *dynamodb.QueryInput {
@@ -157,7 +160,7 @@ func (q query) input(s *Store) *dynamodb.QueryInput {
 		TableName: s.name(q.table), KeyConditionExpression: &condition, ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ScanIndexForward: aws.Bool(!q.newest), IndexName: optional(q.index),
 		// An index can't be read consistently.
-		ConsistentRead: aws.Bool(q.index == ""),
+		ConsistentRead: aws.Bool(q.index == "" && !q.eventual),
 	}
 	if q.limit > 0 {
 		in.Limit = aws.Int32(int32(min(q.limit, 1_000_000)))
