@@ -25,7 +25,9 @@ type listener struct {
 }
 
 func listen(wanted Listener) (*listener, error) {
-	socket, err := net.Listen("tcp", wanted.Address)
+	// Nor does the dialer ask the kernel to keep connections alive: a dead one
+	// is idle, and ends as such.
+	socket, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", wanted.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", wanted.Address, err)
 	}
@@ -119,7 +121,7 @@ func (a *Accelerator) serve(l *listener, c *connection) {
 // try costs nothing but time.
 func (a *Accelerator) connect(l *listener, c *connection) (*target, *net.TCPConn) {
 	at, now := l.point(c.client), a.current.Load()
-	dialer := net.Dialer{Timeout: a.options.DialTimeout}
+	dialer := net.Dialer{Timeout: a.options.DialTimeout, KeepAlive: -1}
 	var tried []*target
 	for t := now.first(at); t != nil && len(tried) < maxTries; t = now.next(tried, at) {
 		opened, err := dialer.DialContext(c.living, "tcp", t.address(l.port))
