@@ -86,7 +86,8 @@ type Webhooks interface {
 	// late.
 	CreateWebhook(ctx context.Context, webhook Webhook, limit int) (Webhook, error)
 	Webhook(ctx context.Context, id string) (Webhook, error)
-	// Webhooks lists all, by ID. It may be some 100 ms late.
+	// Webhooks lists all, by ID; it is as current as Webhook is: one that was
+	// made or resumed before the call is on it.
 	Webhooks(ctx context.Context) ([]Webhook, error)
 	// ChangeWebhook replaces a webhook, but for its FailingSince, if
 	// webhook.Version-1 is stored, else ErrConflict or ErrNotFound, and writes

@@ -189,6 +189,37 @@ func TestWhoGetsWhat(t *testing.T) {
 	}
 }
 
+// hurried is a store in which something happens just before events are read.
+type hurried struct {
+	*sqlite.Store
+	before func()
+}
+
+func (h *hurried) Events(ctx context.Context, query store.EventQuery) ([]store.Event, int64, error) {
+	if before := h.before; before != nil {
+		h.before = nil
+		before()
+	}
+	return h.Store.Events(ctx, query)
+}
+
+// TestNewcomer makes a webhook, and an event for it, while the dispatcher is
+// between the list of webhooks and the events.
+func TestNewcomer(t *testing.T) {
+	w := newWorld(t)
+	w.create("http://127.0.0.1:1/", func(q *Request) { q.Types = &[]string{"job.*"} })
+	over := &hurried{Store: w.store}
+	w.Options.Store = over
+	w.Outbox = New(w.Options)
+	r := newReceiver(t, nil)
+	over.before = func() {
+		w.create(r.URL, func(q *Request) { q.Types = &[]string{"region.*"} })
+		w.events("a", 1)
+	}
+	w.run()
+	w.same("messages", r.ids(), numbered("a", 1, 1))
+}
+
 // TestUnencodable has an event that cannot be sent: it is logged, and stands
 // in nobody's way.
 func TestUnencodable(t *testing.T) {

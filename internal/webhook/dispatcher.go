@@ -84,11 +84,10 @@ func (d *dispatcher) linger(ctx context.Context) {
 // Where nothing is to be delivered it moves the cursor only if write is set:
 // that is once a tick, and never while nobody listens.
 func (d *dispatcher) runOnce(ctx context.Context, write bool) (more bool, err error) {
-	hooks, err := d.o.Store.Webhooks(ctx)
+	hooks, err := d.listeners(ctx)
 	if err != nil {
-		return false, fmt.Errorf("listing webhooks: %w", err)
+		return false, err
 	}
-	hooks = slices.DeleteFunc(hooks, func(w store.Webhook) bool { return w.Paused() })
 	if d.listening = len(hooks) > 0; !d.listening {
 		return false, nil
 	}
@@ -102,6 +101,11 @@ func (d *dispatcher) runOnce(ctx context.Context, write bool) (more bool, err er
 	if err != nil {
 		return false, fmt.Errorf("reading events: %w", err)
 	}
+	// Who began to listen before one of these events happened is on the list
+	// now, and may not have been when it was read first.
+	if hooks, err = d.listeners(ctx); err != nil {
+		return false, err
+	}
 	var batch []store.Delivery
 	for i := range events {
 		batch = append(batch, d.deliveries(hooks, &events[i])...)
@@ -114,6 +118,15 @@ func (d *dispatcher) runOnce(ctx context.Context, write bool) (more bool, err er
 	}
 	d.passed = next
 	return next > after, nil
+}
+
+// listeners lists the webhooks that are not paused.
+func (d *dispatcher) listeners(ctx context.Context) ([]store.Webhook, error) {
+	hooks, err := d.o.Store.Webhooks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing webhooks: %w", err)
+	}
+	return slices.DeleteFunc(hooks, func(w store.Webhook) bool { return w.Paused() }), nil
 }
 
 // dispatch writes deliveries in several steps if they are many. Each step
