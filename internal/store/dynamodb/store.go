@@ -74,7 +74,6 @@ type Store struct {
 	classes   classes
 	snapshots snapshots
 	rooms     rooms
-	hooks     hookCache
 	// fences keeps a session from ending while this process writes under it.
 	fences fences
 	// turns has one change of a region follow the other.

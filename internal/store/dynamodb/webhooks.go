@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -76,7 +75,6 @@ func (s *Store) webhookActions(w *store.Webhook, own stamp, eventType string, at
 
 // CreateWebhook keeps a new webhook.
 func (s *Store) CreateWebhook(ctx context.Context, webhook store.Webhook, limit int) (store.Webhook, error) {
-	defer s.hooks.forget()
 	all, err := s.all(ctx, query{table: TableState, pk: pkWebhooks})
 	switch {
 	case err != nil:
@@ -160,36 +158,10 @@ func (s *Store) Webhook(ctx context.Context, id string) (store.Webhook, error) {
 	return r.Webhook, nil
 }
 
-// hookCache remembers the webhooks for a moment: they are asked for all the
-// time, and seldom change.
-type hookCache struct {
-	mu     sync.Mutex
-	all    []store.Webhook
-	readAt time.Time
-}
-
-const hooksFor = 100 * time.Millisecond
-
-func (c *hookCache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.readAt = time.Time{}
-}
-
 // Webhooks lists all, by ID.
 func (s *Store) Webhooks(ctx context.Context) ([]store.Webhook, error) {
-	s.hooks.mu.Lock()
-	defer s.hooks.mu.Unlock()
-	if s.now().Sub(s.hooks.readAt) < hooksFor {
-		return slices.Clone(s.hooks.all), nil
-	}
-	began := s.now()
 	all, err := s.allWebhooks(ctx)
-	if err != nil {
-		return nil, wrap(err, "reading webhooks")
-	}
-	s.hooks.all, s.hooks.readAt = all, began
-	return slices.Clone(all), nil
+	return all, wrap(err, "reading webhooks")
 }
 
 func (s *Store) allWebhooks(ctx context.Context) ([]store.Webhook, error) {
@@ -219,7 +191,6 @@ func (s *Store) allWebhooks(ctx context.Context) ([]store.Webhook, error) {
 
 // ChangeWebhook replaces a webhook, if it still has the version before.
 func (s *Store) ChangeWebhook(ctx context.Context, webhook store.Webhook, eventType string) (store.Webhook, error) {
-	defer s.hooks.forget()
 	for range commitTries {
 		before, err := s.webhook(ctx, webhook.ID)
 		if err == nil && before.Version != webhook.Version-1 {
@@ -244,7 +215,6 @@ func (s *Store) ChangeWebhook(ctx context.Context, webhook store.Webhook, eventT
 
 // DeleteWebhook removes a webhook that has this version.
 func (s *Store) DeleteWebhook(ctx context.Context, id string, version int64, now time.Time) error {
-	defer s.hooks.forget()
 	before, err := s.webhook(ctx, id)
 	if err == nil && before.Version != version {
 		err = fmt.Errorf("%w: it is at version %d, not %d", store.ErrConflict, before.Version, version)
@@ -273,7 +243,6 @@ func (s *Store) DeleteWebhook(ctx context.Context, id string, version int64, now
 
 // SetFailing records since when tries fail.
 func (s *Store) SetFailing(ctx context.Context, id string, since time.Time) error {
-	defer s.hooks.forget()
 	for range commitTries {
 		before, err := s.webhook(ctx, id)
 		if err != nil {
