@@ -682,22 +682,36 @@ func TestOneWayTrafficIsNotIdle(t *testing.T) {
 	close(tick)
 }
 
-// A client that never reads does not hold an endpoint for ever.
+// A client that never reads does not hold an endpoint for ever, not even one
+// that goes on to send.
 func TestStalledReaderIsCut(t *testing.T) {
-	ended := make(chan struct{})
-	d := openDoor(t, regions(startService(t, "one", func(c *net.TCPConn) {
-		for {
-			if _, err := c.Write(make([]byte, 1<<20)); err != nil {
-				close(ended)
-				return
+	const idle = 100 * time.Millisecond
+	for _, sends := range []bool{false, true} {
+		ended := make(chan struct{})
+		d := openDoor(t, regions(startService(t, "one", func(c *net.TCPConn) {
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			for {
+				if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+					close(ended)
+					return
+				}
+			}
+		})), func(o *Options) { o.IdleTimeout = idle })
+		c := d.dial()
+		ticker, deadline := time.NewTicker(idle/10), time.After(patience)
+		for waiting := true; waiting; {
+			select {
+			case <-ended:
+				waiting = false
+			case <-ticker.C:
+				if sends {
+					_, _ = c.Write([]byte("."))
+				}
+			case <-deadline:
+				t.Fatalf("the endpoint still writes; the client sends: %v", sends)
 			}
 		}
-	})), func(o *Options) { o.IdleTimeout = 100 * time.Millisecond })
-	_ = d.dial()
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		t.Error("the endpoint still writes")
+		ticker.Stop()
 	}
 }
 
