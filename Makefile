@@ -35,7 +35,7 @@ list: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Run the whole system, kill a region, show that its jobs finish elsewhere
+demo: ## Run the whole system, kill a region, show that its jobs finish elsewhere [STORE=dynamodb]
 	@scripts/demo.sh
 
 ##### Test

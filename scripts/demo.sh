@@ -21,6 +21,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/gco-demo.XXXXXX")
 export GCO_CONFIG=$dir/config.yaml PATH=$dir:$PATH
 unset GCO_ADDR GCO_TOKEN GCO_TOKEN_FILE
 up=
+tables=
+flags=()
 
 # processes_of REGION lists the processes that run its attempts.
 processes_of() { ps -eo pid=,args= | grep -F "$dir/up/regions/$1/runtime/" | grep -F ' supervise ' | grep -v grep || true; }
@@ -34,6 +36,7 @@ clean_up() {
     wait "$up" 2>/dev/null || true
   fi
   for region in us-east-1 us-west-2 eu-west-1; do eventually 30 none_of "$region"; done
+  [ -z "$tables" ] || kill "$tables" 2>/dev/null || true
   if [ "$code" -ne 0 ]; then
     printf '\ndemo: failed; what gco up said:\n' >&2
     cat "$dir/up.out" "$dir/up.err" >&2 2>/dev/null || true
@@ -48,15 +51,29 @@ say "Building"
 CGO_ENABLED=0 go build -trimpath -o "$dir/gco" ./cmd/gco
 begun=$SECONDS
 
+case ${STORE:-sqlite} in
+sqlite) ;;
+dynamodb)
+  say "Starting what stands in for DynamoDB"
+  modules=$(scripts/emulators.sh)
+  port=$((20000 + RANDOM % 20000))
+  "$modules/@dynoxide/linux-x64/dynoxide" serve --port "$port" >"$dir/tables.out" 2>&1 &
+  tables=$!
+  eventually 20 grep -q listening "$dir/tables.out"
+  flags=(--store dynamodb --endpoint-url "http://127.0.0.1:$port")
+  ;;
+*) fail "STORE=$STORE: sqlite or dynamodb expected" ;;
+esac
+
 say "Starting a control plane and three regions, each agent a process of its own"
-gco up --region-process --dir "$dir/up" --listen 127.0.0.1:0 >"$dir/up.out" 2>"$dir/up.err" &
+gco up --region-process --dir "$dir/up" --listen 127.0.0.1:0 "${flags[@]}" >"$dir/up.out" 2>"$dir/up.err" &
 up=$!
 eventually 20 grep -q Ctrl-C "$dir/up.out"
 head -4 "$dir/up.out"
 gco regions list
 
 say "Submitting the examples"
-manifests=$(ls examples/*.yaml | grep -v -e gco.yaml -e checkpoint.yaml)
+manifests=$(grep -l '^kind: Job$' examples/*.yaml | grep -v checkpoint.yaml)
 # shellcheck disable=SC2086 # one argument a file
 gco submit $manifests
 
