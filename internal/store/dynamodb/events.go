@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -279,6 +280,9 @@ func (s *Store) trim(ctx context.Context) error {
 		condition: "attribute_not_exists(#first) OR #first < :first",
 		names:     map[string]string{"#first": attrFirst}, values: item{":first": number(first)},
 	})
+	if errors.Is(err, store.ErrConflict) {
+		return nil // another process is at it
+	}
 	if err != nil {
 		return err
 	}

@@ -271,6 +271,66 @@ func TestClockSkew(t *testing.T) {
 	})
 }
 
+// TestServersShareTheLog has three servers write, and move the log on, at the
+// same time: each sees every event, those of a job in their order, all three in
+// the same order, and they count the same.
+func TestServersShareTheLog(t *testing.T) {
+	const servers, writers, each = 3, 3, 12
+	onEachEngine(t, func(t *testing.T, e *dynamotest.Engine) {
+		options := e.Options()
+		var stores []*dynamodb.Store
+		for range servers {
+			s, err := dynamodb.Open(t.Context(), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stores = append(stores, s)
+		}
+		var all sync.WaitGroup
+		for n := range servers * writers {
+			all.Go(func() {
+				for range each {
+					j := insert(t, stores[n%servers], submission(""))[0].Job
+					for k, event := range []job.Event{{Kind: job.Place, Region: "r"}, {Kind: job.Claim}, {Kind: job.Finished}} {
+						c := change(t, j, event)
+						commit(t, stores[(n+k)%servers], c)
+						j = c.Job
+					}
+					if _, err := stores[(n+1)%servers].Counts(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		var order []string
+		for _, s := range stores {
+			if _, err := s.Counts(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var ids []string
+			last := map[string]int64{}
+			for _, event := range events(t, s) {
+				if event.Number != last[event.Subject]+1 {
+					t.Fatalf("event %d of %s came after %d", event.Number, event.Subject, last[event.Subject])
+				}
+				last[event.Subject] = event.Number
+				ids = append(ids, event.ID)
+			}
+			if order == nil {
+				order = ids
+			}
+			if len(ids) != servers*writers*each*4 || !slices.Equal(ids, order) {
+				t.Errorf("%d events of %d, in the same order: %t", len(ids), servers*writers*each*4, slices.Equal(ids, order))
+			}
+			counts, err := s.Counts(t.Context())
+			if err != nil || len(counts) != 1 || counts[0].Jobs != servers*writers*each {
+				t.Errorf("counts %+v, %v", counts, err)
+			}
+		}
+	})
+}
+
 // TestRestartFromSnapshot fills more pages than a snapshot is kept for, and
 // opens the tables anew.
 func TestRestartFromSnapshot(t *testing.T) {

@@ -23,8 +23,9 @@ const (
 	tailRead = 200
 	// pageShards spreads the pages over partitions.
 	pageShards = 16
-	// fresh enough is what an idle process read this long ago.
-	freshFor = 200 * 1000 * 1000 // nanoseconds
+	// freshFor is for how many nanoseconds what an idle process has read is
+	// fresh enough.
+	freshFor = 200 * 1000 * 1000
 )
 
 func cursorOf(page int64, place int) int64 { return page<<pageBits | int64(place+1) }
@@ -122,50 +123,54 @@ func (l *log) fresh(ctx context.Context) (*view, error) {
 	if l.readAt >= asked || l.readAt > l.wrote.newest() && l.readAt >= asked-freshFor {
 		return l.v, nil
 	}
-	for {
-		again, err := l.round(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// Entries of a server whose clock is ahead wait for one more round, in which
+	// this one's has caught up.
+	for waited := false; ; {
+		reached, held, err := l.round(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("putting the log in order: %w", err)
 		}
-		if !again {
+		l.readAt = max(l.readAt, reached)
+		if reached >= asked && (!held || waited) {
 			return l.v, nil
 		}
+		waited = waited || reached >= asked
 	}
 }
 
-// round does all of the above once.
-func (l *log) round(ctx context.Context) (again bool, err error) {
+// round does all of the above once. Everything is in the view then that was
+// stamped and written before reached; held tells of entries that had to wait.
+func (l *log) round(ctx context.Context) (reached int64, held bool, err error) {
 	began := l.s.stamps.next("")
 	head, err := l.readHead(ctx)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if err := l.catchUp(ctx, head); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	entries, more, err := l.readTail(ctx, began)
+	entries, reached, held, err := l.readTail(ctx, began)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
-	if len(entries) == 0 && !more {
-		l.readAt = began.ns()
-		return false, nil
+	if len(entries) == 0 && reached == began.ns() {
+		return reached, held, nil
 	}
 	if err := l.sweep(ctx); err != nil || len(entries) == 0 {
-		return true, err
+		return 0, held, err
 	}
 	written, err := l.write(ctx, head, entries)
 	if err != nil || !written {
-		return true, err
+		return 0, held, err
 	}
 	l.append(head.page+1, entries)
 	if err := l.sweep(ctx); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	if !more {
-		l.readAt = began.ns()
-	}
-	return more, l.keepView(ctx, head)
+	return reached, held, l.keepView(ctx, head)
 }
 
 // catchUp reads the pages that others wrote.
@@ -226,95 +231,104 @@ func (l *log) readPage(ctx context.Context, page int64) ([]entry, error) {
 	return entries, nil
 }
 
-// readTail returns what the next page should hold. more tells that there is
-// more, or something that has to wait for a later round.
-func (l *log) readTail(ctx context.Context, began stamp) (entries []entry, more bool, err error) {
+// readTail returns what the next page should hold. All that was stamped before
+// reached is on it or was before; held tells of entries that have to wait.
+func (l *log) readTail(ctx context.Context, began stamp) (entries []entry, reached int64, held bool, err error) {
 	known := map[string]bool{}
 	for _, k := range l.v.tail {
 		known[textOf(k, attrSK)] = true
 	}
-	shards := make([][]entry, l.s.shards.Tail)
-	cuts := make([]stamp, l.s.shards.Tail)
-	held := make([]bool, l.s.shards.Tail)
+	shards := make([]tailShard, l.s.shards.Tail)
 	err = each(ctx, len(shards), func(ctx context.Context, n int) (err error) {
-		shards[n], cuts[n], held[n], err = l.readTailShard(ctx, sharded(kindTail, n), known, began)
+		shards[n], err = l.readTailShard(ctx, sharded(kindTail, n), known, began)
 		return err
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
-	entries = slices.Concat(shards...)
+	reached = began.ns()
+	var cut stamp
+	for _, shard := range shards {
+		entries, held = append(entries, shard.entries...), held || shard.held
+		// Where a partition has more, nothing later than what was read of it
+		// may come before the rest.
+		if shard.cut != "" && (cut == "" || shard.cut < cut) {
+			cut = shard.cut
+		}
+	}
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		return cmp.Or(strings.Compare(string(a.Stamp), string(b.Stamp)), strings.Compare(a.Subject, b.Subject), cmp.Compare(a.Number, b.Number))
 	})
-	// Where a partition has more, nothing later than what was read of it may
-	// come before the rest.
-	for n := range cuts {
-		if cut := cuts[n]; cut != "" {
-			more = true
-			entries = slices.DeleteFunc(entries, func(e entry) bool { return e.Stamp > cut })
-		}
-		more = more || held[n]
+	if cut != "" {
+		entries = slices.DeleteFunc(entries, func(e entry) bool { return e.Stamp > cut })
+		reached = min(reached, cut.ns()-1)
 	}
 	if len(entries) > pageEntries {
-		entries, more = entries[:pageEntries], true
+		entries = entries[:pageEntries]
+		reached = min(reached, entries[pageEntries-1].Stamp.ns()-1)
 	}
-	return entries, more, nil
+	return entries, reached, held, nil
 }
 
-// readTailShard reads the beginning of one partition, twice. cut is where it
+// tailShard is what was read of one partition of the tail. cut is where it
 // stopped, if there is more; held tells that entries were left for later.
-func (l *log) readTailShard(ctx context.Context, pk string, known map[string]bool, began stamp) (entries []entry, cut stamp, held bool, err error) {
+type tailShard struct {
+	entries []entry
+	cut     stamp
+	held    bool
+}
+
+// readTailShard reads the beginning of one partition, twice.
+func (l *log) readTailShard(ctx context.Context, pk string, known map[string]bool, began stamp) (found tailShard, err error) {
 	// Who has written nothing looks for what others wrote, and sees it soon
 	// enough; the second reading must miss nothing.
 	q := query{table: TableEvents, pk: pk, limit: tailRead, eventual: l.readAt > l.wrote.newest()}
-	first, err := l.s.all(ctx, q)
-	if err != nil || len(first) == 0 {
-		return nil, "", false, err
-	}
-	if len(first) == tailRead {
-		last, err := entryOf(first[len(first)-1])
-		if err != nil {
-			return nil, "", false, err
-		}
-		cut = last.Stamp
+	first, last, err := l.unknown(ctx, q, known)
+	if err != nil || last == "" {
+		return found, err
 	}
 	newest := map[string]int64{}
-	for _, i := range first {
-		if known[textOf(i, attrSK)] {
-			continue
-		}
-		e, err := entryOf(i)
-		if err != nil {
-			return nil, "", false, err
-		}
+	for i := range first.entries {
+		e := &first.entries[i]
 		if e.Stamp.ns() > began.ns() {
 			l.s.stamps.observe(e.Stamp)
-			held = true
+			found.held = true
 			continue
 		}
 		newest[e.Subject] = max(newest[e.Subject], e.order())
 	}
-	if len(newest) == 0 {
-		return nil, cut, held, nil
+	if found.cut = first.cut; len(newest) == 0 {
+		return found, nil
 	}
-	second, err := l.s.all(ctx, query{table: TableEvents, pk: pk, to: textOf(first[len(first)-1], attrSK)})
-	if err != nil {
-		return nil, "", false, err
-	}
-	for _, i := range second {
-		if known[textOf(i, attrSK)] {
-			continue
+	second, _, err := l.unknown(ctx, query{table: TableEvents, pk: pk, to: last}, known)
+	for _, e := range second.entries {
+		if until, seen := newest[e.Subject]; seen && e.order() <= until {
+			found.entries = append(found.entries, e)
 		}
+	}
+	return found, err
+}
+
+// unknown reads the entries of a partition that are not in the last page, and
+// the key of the last item that was read.
+func (l *log) unknown(ctx context.Context, q query, known map[string]bool) (found tailShard, last string, err error) {
+	items, err := l.s.all(ctx, q)
+	if err != nil || len(items) == 0 {
+		return found, "", err
+	}
+	for _, i := range items {
 		e, err := entryOf(i)
 		if err != nil {
-			return nil, "", false, err
+			return found, "", err
 		}
-		if until, seen := newest[e.Subject]; seen && e.order() <= until {
-			entries = append(entries, e)
+		if last = textOf(i, attrSK); !known[last] {
+			found.entries = append(found.entries, e)
+		}
+		if len(items) == q.limit {
+			found.cut = e.Stamp
 		}
 	}
-	return entries, cut, held, nil
+	return found, last, nil
 }
 
 // order is what the entries of one subject grow by: their stamps.

@@ -54,12 +54,23 @@ func (s *Store) transact(ctx context.Context, check *types.ConditionCheck, units
 	return errs
 }
 
+// maxBytes keeps a transaction under the limit of 4 MB, with room for all that
+// is not a body.
+const maxBytes = 3 << 20
+
 // fit is how many of the units fit into one transaction: there may be so many
-// actions in it, and two on the same item may not. Only counters are shared.
+// actions and bytes in it, and no two on the same item. Only counters are
+// shared.
 func fit(units []unit) int {
-	actions, counters := 0, map[string]bool{}
+	actions, bytes, counters := 0, 0, map[string]bool{}
 	for n, u := range units {
-		if actions += len(u.actions); n > 0 && actions >= maxActions {
+		actions += len(u.actions)
+		for _, a := range u.actions {
+			if a.Put != nil {
+				bytes += len(bytesOf(a.Put.Item, attrBody))
+			}
+		}
+		if n > 0 && (actions >= maxActions || bytes > maxBytes) {
 			return n
 		}
 		for _, a := range u.actions {
