@@ -184,7 +184,7 @@ func openDoor(t *testing.T, groups []Group, change ...func(*Options)) *door {
 	d := &door{t: t, log: &syncBuffer{}, ended: make(chan error, 1)}
 	o := Options{
 		Listeners: []Listener{{Address: "127.0.0.1:0"}}, Groups: groups,
-		HealthCheck: HealthCheck{Path: "/health", Interval: 50 * time.Millisecond, Timeout: 50 * time.Millisecond, Threshold: 2},
+		HealthCheck: HealthCheck{Path: "/health", Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond, Threshold: 2},
 		DialTimeout: patience, IdleTimeout: patience, DrainTimeout: patience, MaxConnections: 1000,
 		Log: slog.New(slog.NewTextHandler(d.log, nil)),
 	}
@@ -419,7 +419,7 @@ func TestHangingCheckFails(t *testing.T) {
 	if got := d.ask(); got != "far" {
 		t.Errorf("%s answers for a region that hangs", got)
 	}
-	if !strings.Contains(d.log.String(), `error="no answer within 50ms"`) {
+	if !strings.Contains(d.log.String(), `error="no answer within 200ms"`) {
 		t.Errorf("the log does not tell why:\n%s", d.log)
 	}
 }
