@@ -40,7 +40,7 @@ func newSnapshot(groups []Group, targets []*target) *snapshot {
 	for _, g := range byDistance(groups) {
 		r := regional{region: g.Region, dial: g.Dial / 100}
 		for _, t := range targets {
-			if t.region != g.Region || t.weight == 0 {
+			if t.region != g.Region || t.Weight == 0 {
 				continue
 			}
 			r.weighted = append(r.weighted, t)
@@ -136,11 +136,11 @@ func (g *regional) pick(at float64) *target {
 func cut(targets []*target, at float64) (t *target, within float64) {
 	total := 0
 	for _, t := range targets {
-		total += t.weight
+		total += t.Weight
 	}
 	place := at * float64(total)
 	for _, t := range targets {
-		weight := float64(t.weight)
+		weight := float64(t.Weight)
 		if place < weight {
 			return t, place / weight
 		}

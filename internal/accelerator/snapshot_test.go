@@ -182,7 +182,7 @@ func TestChoiceIsAsGoodAsItCanBe(t *testing.T) {
 		if chosen == nil {
 			return
 		}
-		if chosen.weight == 0 {
+		if chosen.Weight == 0 {
 			t.Fatal("a target without a weight")
 		}
 		if _, healthy := chosen.health(); !healthy && !s.failingOpen() {
@@ -198,12 +198,12 @@ func TestSharesAreKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
 		for i, target := range w.targets {
-			target.weight = max(target.weight, 1)
+			target.Weight = max(target.Weight, 1)
 			w.targets[i].state.Store(stateHealthy)
 		}
 		got, left, total := w.shares(connections), 1.0, map[string]int{}
 		for _, target := range w.targets {
-			total[target.region] += target.weight
+			total[target.region] += target.Weight
 		}
 		want, nearest := map[string]float64{}, ""
 		for _, g := range w.groups {
@@ -218,7 +218,7 @@ func TestSharesAreKept(t *testing.T) {
 		}
 		want[nearest] += left
 		for _, target := range w.targets {
-			share := want[target.region] * float64(target.weight) / float64(total[target.region])
+			share := want[target.region] * float64(target.Weight) / float64(total[target.region])
 			if math.Abs(got[target.Host]-share) > .01 {
 				t.Fatalf("%s gets %.4f; want %.4f", target.Host, got[target.Host], share)
 			}
@@ -253,7 +253,7 @@ func TestHealthMovesOnlyWhomItMust(t *testing.T) {
 func (w *world) ready(region string, without *target) bool {
 	return slices.ContainsFunc(w.targets, func(t *target) bool {
 		_, healthy := t.health()
-		return t != without && t.region == region && healthy && t.weight > 0
+		return t != without && t.region == region && healthy && t.Weight > 0
 	})
 }
 
@@ -265,7 +265,7 @@ func TestNextTriesEachTargetOnce(t *testing.T) {
 		s, at := w.snapshot(), drawPoint(t)
 		want := 0
 		for _, target := range w.targets {
-			if target.weight > 0 {
+			if target.Weight > 0 {
 				want++
 			}
 		}

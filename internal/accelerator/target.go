@@ -17,7 +17,6 @@ type target struct {
 	region string
 	// name is the endpoint in logs and metrics.
 	name   string
-	weight int
 	// checked is host and port of the health checks.
 	checked string
 
@@ -48,7 +47,7 @@ func newTargets(o Options, port int, m *metrics) []*target {
 	var all []*target
 	for _, g := range o.Groups {
 		for _, e := range g.Endpoints {
-			t := &target{Endpoint: e, region: g.Region, weight: e.Weight, woken: make(chan struct{}, 1)}
+			t := &target{Endpoint: e, region: g.Region, woken: make(chan struct{}, 1)}
 			t.name = t.address(port)
 			t.checked = net.JoinHostPort(e.Host, strconv.Itoa(cmp.Or(e.HealthPort, o.HealthCheck.Port, t.port(port))))
 			m.attach(t)
