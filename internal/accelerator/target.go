@@ -16,7 +16,7 @@ type target struct {
 
 	region string
 	// name is the endpoint in logs and metrics.
-	name   string
+	name string
 	// checked is host and port of the health checks.
 	checked string
 
