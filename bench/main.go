@@ -45,7 +45,7 @@ var parts = []part{
 	{"f", "Placement", (*bench).placements, 6 * time.Minute},
 	{"g", "Start, idle and build", (*bench).starts, 6 * time.Minute},
 	{"h", "The event stream, with many clients", (*bench).streams, 3 * time.Minute},
-	{"i", "Backups", (*bench).backups, 5 * time.Minute},
+	{"i", "Backups", (*bench).backups, 8 * time.Minute},
 	{"j", "Webhooks", (*bench).deliveries, 5 * time.Minute},
 	{"k", "The front door", (*bench).frontDoors, 4 * time.Minute},
 }
