@@ -37,8 +37,8 @@ var (
 	ErrReplaced = errors.New("object was replaced while it was read")
 )
 
-// Objects above a part's size go to S3 in parts, two at a time: 16 MiB of
-// memory for each write that is under way.
+// Objects of 16 MiB and more go to S3 in parts of this size, two at a time: some
+// 24 MiB of memory for each such write that is under way.
 const (
 	partBytes     = 8 << 20
 	partsTogether = 2
