@@ -48,6 +48,7 @@ test-unit: test-tools ## Test the main module with -race, in random order
 
 .PHONY: test-tools
 test-tools: $(VERSITYGW) ## Install the servers that tests run against
+	@scripts/emulators.sh >/dev/null
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.

@@ -7,9 +7,21 @@ here=$(cd "$(dirname "$0")/emulators" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gco/emulators
 dir=$cache/$(sha256sum "$here/package-lock.json" | cut -c1-16)
 
-command -v java >/dev/null || { echo "java is missing: install openjdk-17-jre-headless" >&2; exit 1; }
+# As root, or where sudo asks for no password, what is missing is installed.
+need() { # command, Debian package
+  command -v "$1" >/dev/null && return
+  local root=(sudo -n)
+  [ "$(id -u)" = 0 ] && root=()
+  if command -v apt-get >/dev/null; then
+    echo "installing $2 for $1" >&2
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c "apt-get install -y -qq $2 || { apt-get update -qq && apt-get install -y -qq $2; }" </dev/null >/dev/null 2>&1 || true
+  fi
+  command -v "$1" >/dev/null || { echo "$1 is missing: install $2" >&2; exit 1; }
+}
+
+need java openjdk-17-jre-headless
 if [ ! -e "$dir/.complete" ]; then
-  command -v npm >/dev/null || { echo "npm is missing: install Node" >&2; exit 1; }
+  need npm npm
   mkdir -p "$dir"
   (
     flock 9
