@@ -69,8 +69,15 @@ func (c *ControlPlane) adminToken(ctx context.Context, renew bool) error {
 		tokens = noneYet{tokens}
 	}
 	secret, err := server.Bootstrap(ctx, tokens, c.clock.Now())
-	if err != nil || secret == "" {
+	if err != nil {
 		return err
+	}
+	if secret == "" {
+		// Another server of the same tables may have made it.
+		if _, err := os.Stat(c.AdminTokenFile); errors.Is(err, fs.ErrNotExist) {
+			c.AdminTokenFile = ""
+		}
+		return nil
 	}
 	if err := writeSecret(c.AdminTokenFile, secret); err != nil {
 		return fmt.Errorf("keeping the admin token: %w", err)

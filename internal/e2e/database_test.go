@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 )
 
@@ -113,6 +115,40 @@ func cancelInEveryState(t *testing.T, db database) {
 		s.until(job.ID, "cancelled", inState("cancelled"))
 		if left := running(job.ID); len(left) > 0 {
 			t.Errorf("processes %v run on after the cancel", left)
+		}
+	}
+}
+
+// TestTwoServersShareTheirTables has a region's agent at one server and clients
+// at another, and kills the one that leads: the other takes over.
+func TestTwoServersShareTheirTables(t *testing.T) {
+	flags := onDynamoDB.server(t)
+	first := controlPlane(t, flags...)
+	dir := t.TempDir()
+	second := launch(t, dir, append([]string{
+		"server", "--dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--config", first.config,
+	}, flags...)...)
+	address := second.expect(`(http://127\.0\.0\.1:\d+)`)[1]
+	token, err := os.ReadFile(filepath.Join(first.data(), "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	survivor, err := client.New(address, strings.TrimSpace(string(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(survivor.Close)
+	first.agentThrough(strings.TrimPrefix(address, "http://"), "east", "east")
+	before := first.submit(script("before", "true"))
+	until(t, survivor, before.ID, "finished", finished)
+	first.kill()
+	after, _, err := survivor.Submit(t.Context(), script("after", "true"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{before.ID, after.ID} {
+		if job := until(t, survivor, id, "finished", finished); job.State != "succeeded" || job.Attempt != 1 {
+			t.Errorf("job %s ended as %s on attempt %d", id, job.State, job.Attempt)
 		}
 	}
 }
