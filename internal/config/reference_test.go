@@ -42,7 +42,7 @@ key has a default, so an empty file is a valid one, and none is needed. Flags go
 - ` + "[`examples/gco.yaml`](../examples/gco.yaml)" + ` is one to begin with.
 - ` + "`gco config validate gco.yaml`" + ` names every fault at once, each with its path and line. A key that is
   not known is a fault.
-- ` + "`gco config show gco.yaml`" + ` prints the whole configuration that a file stands for.
+- ` + "`gco config show gco.yaml`" + ` lists the whole configuration that a file stands for, and where each value comes from.
 - [gco.schema.json](gco.schema.json) teaches the file to an editor: begin it with
   ` + "`# yaml-language-server: $schema=PATH`" + `.
 
