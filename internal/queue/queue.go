@@ -190,9 +190,10 @@ func (q *Queue) commit(ctx context.Context, guard *store.Guard, changes []store.
 	}
 	q.events.notify("")
 	q.wakePlacer()
-	// The session may have ended in the middle of a long call.
+	// In the middle of a long call the session may have ended, or the store have
+	// failed.
 	for _, err := range errs {
-		if errors.Is(err, store.ErrStaleSession) {
+		if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 	}

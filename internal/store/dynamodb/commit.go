@@ -32,7 +32,7 @@ func (s *Store) Commit(ctx context.Context, guard *store.Guard, changes []store.
 	}
 	errs := make([]error, len(changes))
 	for _, wave := range waves(changes) {
-		s.commitWave(ctx, s.guardCheck(guard, changes), changes, wave, errs)
+		s.commitWave(ctx, s.guardChecks(guard, changes), changes, wave, errs)
 	}
 	failed := 0
 	for i := range errs {
@@ -62,15 +62,23 @@ func waves(changes []store.Change) [][]int {
 	return all
 }
 
-// guardCheck is the condition that a guard stands for. Reports check one of the
-// copies of the epoch; only who must know of renewals checks the region itself.
-func (s *Store) guardCheck(guard *store.Guard, changes []store.Change) *types.ConditionCheck {
+// guardChecks are the conditions that a guard stands for. Reports check one of
+// the copies of the epoch, each transaction another one, so that they do not
+// meet there; only who must know of renewals checks the region itself.
+func (s *Store) guardChecks(guard *store.Guard, changes []store.Change) checks {
 	if guard == nil {
 		return nil
 	}
+	first := shardOf(string(changes[0].Job.ID), s.shards.Guard)
+	return func(transaction int) *types.ConditionCheck {
+		return s.guardCheck(guard, (first+transaction)%s.shards.Guard)
+	}
+}
+
+func (s *Store) guardCheck(guard *store.Guard, shard int) *types.ConditionCheck {
 	condition := "epoch = :epoch AND lease = :lease"
 	values := item{":epoch": number(guard.Epoch), ":lease": text(string(guard.Lease))}
-	k := guardKey(guard.Region, shardOf(string(changes[0].Job.ID), s.shards.Guard))
+	k := guardKey(guard.Region, shard)
 	if guard.Renewals != 0 {
 		k = at(pkRegions, guard.Region)
 		condition += " AND renewals = :renewals"
@@ -80,7 +88,7 @@ func (s *Store) guardCheck(guard *store.Guard, changes []store.Change) *types.Co
 }
 
 // commitWave writes changes of different jobs.
-func (s *Store) commitWave(ctx context.Context, check *types.ConditionCheck, changes []store.Change, wave []int, errs []error) {
+func (s *Store) commitWave(ctx context.Context, check checks, changes []store.Change, wave []int, errs []error) {
 	for try := 0; len(wave) > 0; try++ {
 		ids := make([]job.ID, len(wave))
 		for n, i := range wave {

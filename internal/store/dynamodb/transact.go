@@ -32,20 +32,25 @@ type unit struct {
 	refused func(action int, found item) error
 }
 
+// checks gives each transaction of a call its condition; nil is none.
+type checks func(transaction int) *types.ConditionCheck
+
 // transact writes units, several in one transaction, each by itself all the
-// same: one that is refused leaves the others alone. check, unless it is nil,
-// must hold for each; where it does not, a unit fails with
-// store.ErrStaleSession. The error of a unit that DynamoDB did not take is one
-// of store's.
-func (s *Store) transact(ctx context.Context, check *types.ConditionCheck, units []unit) []error {
+// same: one that is refused leaves the others alone. What check says must hold
+// for each; where it does not, a unit fails with store.ErrStaleSession. The
+// error of a unit that DynamoDB did not take is one of store's.
+func (s *Store) transact(ctx context.Context, check checks, units []unit) []error {
 	errs := make([]error, len(units))
 	ctx, cancel := committed(ctx)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(parallel)
-	for begin := 0; begin < len(units); {
+	for begin, n := 0, 0; begin < len(units); n++ {
 		end := begin + fit(units[begin:])
-		batch := &batch{s: s, check: check, units: units[begin:end], errs: errs[begin:end]}
+		batch := &batch{s: s, units: units[begin:end], errs: errs[begin:end]}
+		if check != nil {
+			batch.check = check(n)
+		}
 		group.Go(func() error { batch.write(ctx); return nil })
 		begin = end
 	}
