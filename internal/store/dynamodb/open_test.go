@@ -1,15 +1,19 @@
 package dynamodb_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/dynamodb"
 	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 )
@@ -94,5 +98,38 @@ func TestTheShardsStay(t *testing.T) {
 	options.Shards.Guard = 1000
 	if _, err := dynamodb.Open(t.Context(), options); err == nil {
 		t.Error("1,000 shards were taken")
+	}
+}
+
+// TestExpiredItemsAreNotShown looks at a record whose time to live is over, and
+// that DynamoDB has yet to remove.
+func TestExpiredItemsAreNotShown(t *testing.T) {
+	e := dynamotest.Start(t, dynamotest.Dynoxide)
+	options := e.Options()
+	s, err := dynamodb.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := insert(t, s, submission(""))[0].Job
+	ended := change(t, j, job.Event{Kind: job.Stopped, StopReason: job.ByCancel})
+	commit(t, s, ended)
+	options.Now = func() time.Time { return ended.Job.ExpiresAt().Add(31 * 24 * time.Hour) }
+	later, err := dynamodb.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[*dynamodb.Store]int{s: 1, later: 0} {
+		found, err := at.JobsByID(t.Context(), []job.ID{j.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := at.List(t.Context(), store.ListQuery{Namespaces: []string{"team-a"}, Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, missing := at.Job(t.Context(), j.ID)
+		if len(found) != want || len(page.Jobs) != want || errors.Is(missing, store.ErrNotFound) != (want == 0) {
+			t.Errorf("%d and %d records are shown instead of %d (%v)", len(found), len(page.Jobs), want, missing)
+		}
 	}
 }
