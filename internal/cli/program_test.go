@@ -146,7 +146,7 @@ func TestWrongUsage(t *testing.T) {
 		{"jobs get a b", `unexpected argument "b"`},
 		{"jobs cancel", "JOB is missing"},
 		{"jobs logs a --tail -1", "can't be negative"},
-		{"submit", "FILE is missing"},
+		{"submit", "FILE or --template is missing"},
 		{"submit x --nonsense", "unknown flag: --nonsense"},
 		{"tokens create ci", "--role is needed"},
 		{"up --regions Here", `"Here" is not a region name`},
