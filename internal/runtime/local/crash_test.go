@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -293,6 +294,35 @@ func TestTerminatedSupervisor(t *testing.T) {
 	if left := processes(t, a.ID); len(left) > 0 {
 		t.Errorf("left behind: %+v", left)
 	}
+}
+
+// Whoever removes a region under its supervisors has nobody left to tell how
+// they ended, also where a directory came back in the middle of the removal.
+func TestSupervisorOfARemovedRegion(t *testing.T) {
+	r := openTest(t, testOptions(t))
+	a := attemptOf(newID(), wild)
+	apply(t, r, a)
+	awaitPhase(t, r, a.ID, runtime.PhaseRunning)
+	pid := supervisorOf(t, r, a.ID)
+	dir := string(r.region.Dir(idOf(a.ID)))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{r.region.Statuses(), dir} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of the supervisor", func() bool {
+		_, err := process.Look(pid)
+		return errors.Is(err, process.ErrGone)
+	})
 }
 
 func TestSupervisorThatCannotStart(t *testing.T) {

@@ -186,7 +186,9 @@ func (s *supervisor) finish() (over bool, wake time.Time) {
 	if err == nil {
 		return true, time.Time{}
 	}
-	if _, gone := os.Lstat(string(s.dir)); errors.Is(gone, os.ErrNotExist) {
+	// The record, not the directory: what is written here in the middle of a
+	// removal leaves the directory behind.
+	if _, gone := os.Lstat(s.dir.Record()); errors.Is(gone, os.ErrNotExist) {
 		return true, time.Time{} // somebody removed it all; there is nobody to tell
 	}
 	s.complain("the end was not written; trying until it is", err)
