@@ -18,9 +18,9 @@ func examples(t testing.TB) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths = slices.DeleteFunc(paths, func(path string) bool {
-		return filepath.Base(path) == "gco.yaml" // a configuration, not a manifest
-	})
+	// A configuration and documents of other kinds, not manifests.
+	others := []string{"gco.yaml", "pipeline.yaml", "schedule.yaml"}
+	paths = slices.DeleteFunc(paths, func(path string) bool { return slices.Contains(others, filepath.Base(path)) })
 	if len(paths) < 9 {
 		t.Fatalf("only %d examples", len(paths))
 	}
