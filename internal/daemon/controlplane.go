@@ -201,7 +201,6 @@ func (c *ControlPlane) pruned(deleted func([]job.ID)) func(context.Context, []jo
 
 // Run runs every loop of the control plane until ctx ends, and closes it.
 func (c *ControlPlane) Run(ctx context.Context) error {
-	relaxCollector()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.queue.Run(ctx) })
 	group.Go(func() error { return c.webhooks.Run(ctx) })
