@@ -334,7 +334,9 @@ func TestAttemptFromStartToForgotten(t *testing.T) {
 	if got := <-b.server.archived; got != ref(one) {
 		t.Errorf("archived the logs of %v", got)
 	}
-	b.poll()
+	for !b.forgot() {
+		b.poll().answer(good, nil)
+	}
 	if calls := b.runtime.seen(); !slices.Equal(calls, []string{"apply j1.1", "forget j1.1"}) {
 		t.Errorf("the runtime saw %v", calls)
 	}
