@@ -36,7 +36,7 @@ var mutantTable = []mutant{
 		{"agent/response.go", "a.Runtime.Renew(left)", "a.Runtime.Renew(1000 * left)"},
 	}},
 	{"lease-not-checked", "a report is accepted from a session that has ended", []edit{
-		{"store/sqlite/regions.go", "row.Lease != capacity.LeaseLive || row.Session != renewal.Session || row.Epoch != renewal.Epoch", "false"},
+		{"store/session.go", "r.Lease != capacity.LeaseLive || r.Session != n.Session || r.Epoch != n.Epoch", "false"},
 		{"store/sqlite/commit.go", "	if guard == nil {\n", "	if true {\n"},
 	}},
 	{"event-outside-the-write", "a change of intent is written without its event", []edit{
@@ -46,7 +46,7 @@ var mutantTable = []mutant{
 		},
 	}},
 	{"epoch-not-raised", "a new session keeps the epoch of the last one", []edit{
-		{"store/sqlite/regions.go", "		row.Epoch++\n", "		row.Epoch = max(row.Epoch, 1)\n"},
+		{"store/session.go", "	r.Epoch++\n", "	r.Epoch = max(r.Epoch, 1)\n"},
 	}},
 	{"cancel-overwritten", "a job whose cancel is under way is queued again when its attempt is lost", []edit{
 		{"job/transition.go", "	j.Logs = LogsLost\n	if j.Intent == Stop {\n", "	j.Logs = LogsLost\n	if false {\n"},

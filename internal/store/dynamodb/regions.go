@@ -259,19 +259,11 @@ func (s *Store) guardActions(r *regionRecord) []types.TransactWriteItem {
 // OpenSession makes the region if need be and gives it to a new session.
 func (s *Store) OpenSession(ctx context.Context, region, cluster, session string, now time.Time) (capacity.Region, error) {
 	r, err := s.alter(ctx, alteration{region: region, create: true, at: now, apply: func(r *regionRecord) (string, bool, error) {
-		if r.Lease == capacity.LeaseLive && r.Cluster != cluster {
-			return "", false, fmt.Errorf("%w: it is %s", store.ErrOtherCluster, r.Cluster)
-		}
 		if r.Cluster != cluster {
-			r.snapshot, r.SnapshotAt = 0, time.Time{}
+			r.snapshot = 0
 		}
-		r.Cluster, r.Session, r.Lease = cluster, session, capacity.LeaseLive
-		r.Epoch++
-		r.Renewals++
-		r.Sequence, r.Inventoried = 0, false
-		r.OpenedAt, r.RenewedAt = now.UTC(), now.UTC()
-		r.LostAt, r.UnreachableSince = time.Time{}, time.Time{}
-		return "region.opened", true, nil
+		err := store.OpenSession(&r.Region, cluster, session, now)
+		return store.EventRegionOpened, err == nil, err
 	}})
 	if err != nil {
 		return capacity.Region{}, wrap(err, "opening a session of region %s", region)
@@ -281,7 +273,10 @@ func (s *Store) OpenSession(ctx context.Context, region, cluster, session string
 
 // Renew counts a Sync.
 func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time) (capacity.Region, error) {
-	a := alteration{region: renewal.Region, at: now, apply: func(r *regionRecord) (string, bool, error) { return renew(r, renewal, now) }}
+	a := alteration{region: renewal.Region, at: now, apply: func(r *regionRecord) (string, bool, error) {
+		err := renewal.Apply(&r.Region, now)
+		return "", err == nil, err
+	}}
 	if renewal.Snapshot != nil {
 		encoded, err := json.Marshal(renewal.Snapshot)
 		if err != nil {
@@ -299,41 +294,12 @@ func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time)
 	return s.complete(ctx, r)
 }
 
-// renew is what a Sync changes of its region.
-func renew(r *regionRecord, renewal store.Renewal, now time.Time) (event string, wanted bool, err error) {
-	if r.Lease != capacity.LeaseLive || r.Session != renewal.Session || r.Epoch != renewal.Epoch {
-		return "", false, fmt.Errorf("%w: it is epoch %d with a lease that is %s", store.ErrStaleSession, r.Epoch, r.Lease)
-	}
-	if renewal.Sequence < r.Sequence {
-		return "", false, fmt.Errorf("%w: %d came after %d", store.ErrOldSequence, renewal.Sequence, r.Sequence)
-	}
-	r.Sequence = renewal.Sequence
-	r.Renewals++
-	r.RenewedAt = now.UTC()
-	if renewal.Inventoried {
-		r.Inventoried, r.AwaitedSince = true, time.Time{}
-	}
-	switch {
-	case !renewal.Unreachable:
-		r.UnreachableSince = time.Time{}
-	case r.UnreachableSince.IsZero():
-		r.UnreachableSince = now.UTC()
-	}
-	if renewal.Snapshot != nil {
-		r.SnapshotAt = now.UTC()
-	}
-	return "", true, nil
-}
-
 // ExpireSession marks a live lease lost, if the region is still as the caller
 // saw it.
 func (s *Store) ExpireSession(ctx context.Context, region string, epoch, renewals int64, now time.Time) (capacity.Region, error) {
 	r, err := s.alter(ctx, alteration{region: region, at: now, apply: func(r *regionRecord) (string, bool, error) {
-		if r.Lease != capacity.LeaseLive || r.Epoch != epoch || r.Renewals != renewals {
-			return "", false, fmt.Errorf("%w: it is epoch %d, renewed %d times, with a lease that is %s", store.ErrConflict, r.Epoch, r.Renewals, r.Lease)
-		}
-		r.Lease, r.LostAt = capacity.LeaseLost, now.UTC()
-		return "region.lost", true, nil
+		err := store.ExpireSession(&r.Region, epoch, renewals, now)
+		return store.EventRegionLost, err == nil, err
 	}})
 	if err != nil {
 		return capacity.Region{}, wrap(err, "expiring the session of region %s", region)
@@ -344,18 +310,8 @@ func (s *Store) ExpireSession(ctx context.Context, region string, epoch, renewal
 // SetSchedulable sets the operator's flags.
 func (s *Store) SetSchedulable(ctx context.Context, region string, cordoned, draining bool, now time.Time) (capacity.Region, error) {
 	r, err := s.alter(ctx, alteration{region: region, at: now, apply: func(r *regionRecord) (string, bool, error) {
-		if r.Cordoned == cordoned && r.Draining == draining {
-			return "", false, nil
-		}
-		r.Cordoned, r.Draining = cordoned, draining
-		switch {
-		case draining:
-			return "region.draining", true, nil
-		case cordoned:
-			return "region.cordoned", true, nil
-		default:
-			return "region.uncordoned", true, nil
-		}
+		event := store.SetSchedulable(&r.Region, cordoned, draining)
+		return event, event != "", nil
 	}})
 	if err != nil {
 		return capacity.Region{}, wrap(err, "changing region %s", region)
@@ -366,13 +322,8 @@ func (s *Store) SetSchedulable(ctx context.Context, region string, cordoned, dra
 // WriteOff gives up an awaited region.
 func (s *Store) WriteOff(ctx context.Context, region string, now time.Time) (capacity.Region, error) {
 	r, err := s.alter(ctx, alteration{region: region, at: now, apply: func(r *regionRecord) (string, bool, error) {
-		if r.AwaitedSince.IsZero() {
-			return "", false, fmt.Errorf("%w: its inventory is not awaited", store.ErrConflict)
-		}
-		r.AwaitedSince = time.Time{}
-		r.Session, r.Inventoried = "", false
-		r.Lease, r.LostAt = capacity.LeaseLost, now.UTC()
-		return "region.written-off", true, nil
+		err := store.WriteOff(&r.Region, now)
+		return store.EventRegionWrittenOff, err == nil, err
 	}})
 	if err != nil {
 		return capacity.Region{}, wrap(err, "writing off region %s", region)

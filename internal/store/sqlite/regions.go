@@ -197,19 +197,13 @@ func (s *Store) OpenSession(ctx context.Context, region, cluster, session string
 		if err != nil {
 			row = &regionRow{Region: capacity.Region{Name: region, Lease: capacity.LeaseNone}}
 		}
-		if row.Lease == capacity.LeaseLive && row.Cluster != cluster {
-			return fmt.Errorf("%w: it is %s", store.ErrOtherCluster, row.Cluster)
-		}
 		if row.Cluster != cluster {
-			row.snapshot, row.SnapshotAt = 0, time.Time{}
+			row.snapshot = 0
 		}
-		row.Cluster, row.Session, row.Lease = cluster, session, capacity.LeaseLive
-		row.Epoch++
-		row.Renewals++
-		row.Sequence, row.Inventoried = 0, false
-		row.OpenedAt, row.RenewedAt = now.UTC(), now.UTC()
-		row.LostAt, row.UnreachableSince = time.Time{}, time.Time{}
-		if err := t.announce(row, "region.opened", now); err != nil {
+		if err := store.OpenSession(&row.Region, cluster, session, now); err != nil {
+			return err
+		}
+		if err := t.announce(row, store.EventRegionOpened, now); err != nil {
 			return err
 		}
 		if err := t.put(row); err != nil {
@@ -234,28 +228,12 @@ func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time)
 		}
 	}
 	region, err := s.alter(ctx, "renewing the session of", renewal.Region, func(t *tx, row *regionRow) error {
-		if row.Lease != capacity.LeaseLive || row.Session != renewal.Session || row.Epoch != renewal.Epoch {
-			return fmt.Errorf("%w: it is epoch %d with a lease that is %s", store.ErrStaleSession, row.Epoch, row.Lease)
-		}
-		if renewal.Sequence < row.Sequence {
-			return fmt.Errorf("%w: %d came after %d", store.ErrOldSequence, renewal.Sequence, row.Sequence)
-		}
-		row.Sequence = renewal.Sequence
-		row.Renewals++
-		row.RenewedAt = now.UTC()
-		if renewal.Inventoried {
-			row.Inventoried, row.AwaitedSince = true, time.Time{}
-		}
-		switch {
-		case !renewal.Unreachable:
-			row.UnreachableSince = time.Time{}
-		case row.UnreachableSince.IsZero():
-			row.UnreachableSince = now.UTC()
+		if err := renewal.Apply(&row.Region, now); err != nil {
+			return err
 		}
 		if encoded == nil {
 			return nil
 		}
-		row.SnapshotAt = now.UTC()
 		row.snapshot = row.Renewals
 		_, err := t.exec(stPutSnapshot, row.Name, row.snapshot, string(encoded))
 		return err
@@ -270,27 +248,19 @@ func (s *Store) Renew(ctx context.Context, renewal store.Renewal, now time.Time)
 // saw it.
 func (s *Store) ExpireSession(ctx context.Context, region string, epoch, renewals int64, now time.Time) (capacity.Region, error) {
 	return s.alter(ctx, "expiring the session of", region, func(t *tx, row *regionRow) error {
-		if row.Lease != capacity.LeaseLive || row.Epoch != epoch || row.Renewals != renewals {
-			return fmt.Errorf("%w: it is epoch %d, renewed %d times, with a lease that is %s", store.ErrConflict, row.Epoch, row.Renewals, row.Lease)
+		if err := store.ExpireSession(&row.Region, epoch, renewals, now); err != nil {
+			return err
 		}
-		row.Lease, row.LostAt = capacity.LeaseLost, now.UTC()
-		return t.announce(row, "region.lost", now)
+		return t.announce(row, store.EventRegionLost, now)
 	})
 }
 
 // SetSchedulable sets the operator's flags.
 func (s *Store) SetSchedulable(ctx context.Context, region string, cordoned, draining bool, now time.Time) (capacity.Region, error) {
 	return s.alter(ctx, "changing", region, func(t *tx, row *regionRow) error {
-		if row.Cordoned == cordoned && row.Draining == draining {
+		kind := store.SetSchedulable(&row.Region, cordoned, draining)
+		if kind == "" {
 			return nil
-		}
-		row.Cordoned, row.Draining = cordoned, draining
-		kind := "region.uncordoned"
-		switch {
-		case draining:
-			kind = "region.draining"
-		case cordoned:
-			kind = "region.cordoned"
 		}
 		return t.announce(row, kind, now)
 	})
@@ -299,13 +269,10 @@ func (s *Store) SetSchedulable(ctx context.Context, region string, cordoned, dra
 // WriteOff gives up an awaited region.
 func (s *Store) WriteOff(ctx context.Context, region string, now time.Time) (capacity.Region, error) {
 	return s.alter(ctx, "writing off", region, func(t *tx, row *regionRow) error {
-		if row.AwaitedSince.IsZero() {
-			return fmt.Errorf("%w: its inventory is not awaited", store.ErrConflict)
+		if err := store.WriteOff(&row.Region, now); err != nil {
+			return err
 		}
-		row.AwaitedSince = time.Time{}
-		row.Session, row.Inventoried = "", false
-		row.Lease, row.LostAt = capacity.LeaseLost, now.UTC()
-		return t.announce(row, "region.written-off", now)
+		return t.announce(row, store.EventRegionWrittenOff, now)
 	})
 }
 
