@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	gosync "sync"
 	"time"
 
 	"gocloud.dev/blob"
@@ -35,6 +36,8 @@ var (
 	ErrCorrupt = errors.New("content does not match its checksum")
 	// ErrReplaced: another object took the place of the one being read.
 	ErrReplaced = errors.New("object was replaced while it was read")
+	// ErrExists: there is another object under this key.
+	ErrExists = errors.New("object exists")
 )
 
 // Objects of 16 MiB and more go to S3 in parts of this size, two at a time: some
@@ -64,6 +67,8 @@ type Bucket struct {
 	// dir is where a directory's objects are; empty for S3, whose writes are
 	// durable when they return.
 	dir string
+	// settled folders of a directory are known to survive a crash.
+	settled gosync.Map
 }
 
 // OpenDir opens a directory, and makes it if need be, for its owner only.
@@ -162,16 +167,29 @@ func (b *Bucket) settle(key string) error {
 		return nil
 	}
 	path := filepath.FromSlash(key)
-	for {
+	if err := sync(filepath.Join(b.dir, path)); err != nil {
+		return err
+	}
+	path = filepath.Dir(path)
+	if err := sync(filepath.Join(b.dir, path)); err != nil {
+		return err
+	}
+	// The folders above may be new, too.
+	var fresh []string
+	for path != "." {
+		if _, known := b.settled.Load(path); known {
+			break
+		}
+		fresh = append(fresh, path)
+		path = filepath.Dir(path)
 		if err := sync(filepath.Join(b.dir, path)); err != nil {
 			return err
 		}
-		if path == "." {
-			return nil
-		}
-		// The folder above may be new, too.
-		path = filepath.Dir(path)
 	}
+	for _, path := range fresh {
+		b.settled.Store(path, true)
+	}
+	return nil
 }
 
 func sync(path string) error {
