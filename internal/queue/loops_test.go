@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,47 @@ func TestWhatFitsNowhereHoldsNobodyUp(t *testing.T) {
 	}
 	if explanation.Decision == nil || len(explanation.Decision.Rejections) != 1 || explanation.Summary == "" {
 		t.Errorf("explanation %+v", explanation)
+	}
+}
+
+// Every submission wakes the Placer: while nothing fits, it is not to look as
+// often as they come.
+func TestVainRoundsAreSpaced(t *testing.T) {
+	f := newFixture(t)
+	round := func() outcome {
+		t.Helper()
+		next, err := f.placer.runOnce(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	if got := round(); got != rested {
+		t.Errorf("with nothing waiting, a round ends as %d, want rested", got)
+	}
+	f.submit()
+	if got := round(); got != vain {
+		t.Errorf("with no region, a round ends as %d, want vain", got)
+	}
+	f.open("east", 1)
+	if got := round(); got != rested {
+		t.Errorf("with everything placed, a round ends as %d, want rested", got)
+	}
+
+	f.submit(func(s *api.Submission) { s.Manifest = manifestOf("huge", "64") })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- f.placer.run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); f.clock.Waiters() < 2; { // the ticker and the pause
+		if time.Now().After(deadline) {
+			t.Fatal("the Placer does not pause after a vain round")
+		}
+		runtime.Gosched()
+	}
+	f.clock.Step(vainPause)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -21,6 +21,10 @@ const (
 	unplacePage  = 500
 )
 
+// vainPause keeps a full fleet, which every submission asks again, from
+// costing more than the submissions.
+const vainPause = 20 * time.Millisecond
+
 // The reasons that a placement is done anew for, and how many times
 // Timing.Patience the next region then has: an unclaimed job should not wander
 // for as long as nobody takes it.
@@ -45,6 +49,7 @@ const (
 //
 // Every change wakes the Placer, so most rounds look at the first classes only;
 // one each Timing.Tick is thorough: it does 2, and goes through all classes.
+// While all that waits fits nowhere, rounds are at least vainPause apart.
 type placer struct {
 	q *Queue
 	// classes and unclaimed are how many records are read at a time.
@@ -65,15 +70,23 @@ func (p *placer) run(ctx context.Context) error {
 	ticker := p.q.Clock.NewTicker(p.q.Timing.Tick)
 	defer ticker.Stop()
 	for {
-		more := false
+		next := rested
 		if p.q.Leading() {
 			var err error
-			if more, err = p.runOnce(ctx); err != nil && ctx.Err() == nil {
+			if next, err = p.runOnce(ctx); err != nil && ctx.Err() == nil {
 				p.q.Log.Error("placing jobs", "error", err)
 			}
 		}
-		if more && ctx.Err() == nil {
-			continue
+		switch next {
+		case more:
+			if ctx.Err() == nil {
+				continue
+			}
+		case vain:
+			select {
+			case <-p.q.Clock.After(vainPause):
+			case <-ctx.Done():
+			}
 		}
 		select {
 		case <-p.q.work:
@@ -84,48 +97,62 @@ func (p *placer) run(ctx context.Context) error {
 	}
 }
 
-// runOnce makes one round, and tells whether there is more to place at once.
-func (p *placer) runOnce(ctx context.Context) (more bool, err error) {
+// outcome says when the next round is due.
+type outcome int
+
+const (
+	// rested: at the next change.
+	rested outcome = iota
+	// vain: the same, though not at once, since all that waits fits nowhere.
+	vain
+	// more: now.
+	more
+)
+
+// runOnce makes one round, and tells when the next is due.
+func (p *placer) runOnce(ctx context.Context) (outcome, error) {
 	now := p.q.Clock.Now()
 	if _, err := p.q.Store.Wake(ctx, now); err != nil {
-		return false, fmt.Errorf("waking jobs: %w", err)
+		return rested, fmt.Errorf("waking jobs: %w", err)
 	}
 	thorough := now.Sub(p.thoroughAt) >= p.q.Timing.Tick
 	waiting := newLine(p.q.Store, p.classes, thorough)
 	if err := waiting.readClasses(ctx); err != nil {
-		return false, err
+		return rested, err
 	}
 	var unclaimed []job.Job
 	if thorough {
 		p.thoroughAt = now
+		var err error
 		if unclaimed, err = p.impatient(ctx, now); err != nil {
-			return false, err
+			return rested, err
 		}
 	}
 	if len(waiting.classes) == 0 && len(unclaimed) == 0 {
-		return false, nil
+		return rested, nil
 	}
 	if missing, err := p.q.census.awaited(ctx); err != nil || len(missing) > 0 {
-		return false, err
+		return rested, err
 	}
 	fleet, err := p.q.fleet(ctx, now)
 	if err != nil {
-		return false, err
+		return rested, err
 	}
 	if err := p.replace(ctx, fleet, unclaimed, now); err != nil {
-		return false, err
+		return rested, err
 	}
 	return p.place(ctx, fleet, waiting, now)
 }
 
 // place runs down the line until a batch is full or all that is left fits
 // nowhere.
-func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *line, now time.Time) (bool, error) {
+func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *line, now time.Time) (outcome, error) {
 	var changes []store.Change
+	next := rested
 	for len(changes) < placeBatch {
 		class, err := waiting.first(ctx)
 		if err != nil {
-			return false, err
+			return rested, err
 		}
 		if class == nil {
 			break
@@ -139,18 +166,19 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *lin
 				fleet.Reserve(request, p.q.Placement, now)
 			}
 			waiting.drop()
+			next = vain
 			continue
 		}
 		j, ok, err := waiting.job(ctx, class)
 		if err != nil {
-			return false, err
+			return rested, err
 		}
 		if !ok {
 			continue
 		}
 		change, err := p.decided(j, decision, now)
 		if err != nil {
-			return false, err
+			return rested, err
 		}
 		if decision.Region != "" {
 			fleet.Take(decision.Region, class.Demand)
@@ -160,12 +188,19 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *lin
 	}
 	errs, err := p.q.commit(ctx, nil, changes)
 	if err != nil {
-		return false, fmt.Errorf("writing placements: %w", err)
+		return rested, fmt.Errorf("writing placements: %w", err)
 	}
 	// Where somebody else changed a job, what it was given is free again in the
 	// next round.
 	changed := slices.ContainsFunc(errs, func(err error) bool { return err != nil })
-	return changed || len(changes) == placeBatch, nil
+	switch {
+	case changed || len(changes) == placeBatch:
+		return more, nil
+	case len(changes) > 0:
+		return rested, nil
+	default:
+		return next, nil
+	}
 }
 
 // hopeless tells of a job that no region could ever hold, once it has waited

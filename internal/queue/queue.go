@@ -161,6 +161,9 @@ func (q *Queue) Watch() (changed <-chan struct{}, stop func()) {
 	return q.events.subscribe("")
 }
 
+// Announce signals those who watch: an event was written past the queue.
+func (q *Queue) Announce() { q.events.notify("") }
+
 // Wake ends the long poll of a region, so that it picks up new Requests.
 func (q *Queue) Wake(region string) { q.regions.notify(region) }
 
