@@ -32,6 +32,8 @@ type Queue interface {
 	Cancel(ctx context.Context, id job.ID) (job.Job, error)
 	// Watch is signalled after commits of this process.
 	Watch() (changed <-chan struct{}, stop func())
+	// Announce signals those who watch: an event was written past the queue.
+	Announce()
 	Leading() bool
 }
 

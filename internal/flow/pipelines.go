@@ -45,6 +45,7 @@ func (f *Flow) SubmitPipeline(ctx context.Context, submission Submission) (p pip
 	if err != nil {
 		return pipeline.Pipeline{}, false, fmt.Errorf("storing the pipeline: %w", err)
 	}
+	f.Queue.Announce()
 	f.wake()
 	return p, created, nil
 }
@@ -63,7 +64,7 @@ func (f *Flow) compile(ctx context.Context, submission Submission) (store.NewPip
 	out := store.NewPipeline{
 		Pipeline: pipeline.Pipeline{
 			ID: pipeline.NewID(), Namespace: request.Namespace, Name: request.Name, SubmittedBy: submission.Identity,
-			Version: 1, State: pipeline.Running, Run: 1, Steps: c.steps,
+			Version: 1, Event: pipeline.EventSubmitted, State: pipeline.Running, Run: 1, Steps: c.steps,
 			SubmittedAt: now, UpdatedAt: now, DueAt: now,
 		},
 		Document: encode(request),
@@ -268,6 +269,7 @@ func (f *Flow) change(ctx context.Context, id pipeline.ID, wish func(pipeline.Pi
 		if err != nil {
 			return pipeline.Pipeline{}, fmt.Errorf("changing pipeline %s: %w", id, err)
 		}
+		f.Queue.Announce()
 		f.wake()
 		return next, nil
 	}

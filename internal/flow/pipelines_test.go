@@ -390,11 +390,13 @@ func TestRunStopsWithContext(t *testing.T) {
 	changed, stop := w.queue.Watch()
 	defer stop()
 	id := w.submit(document("a"))
-	// The submission of the job is the commit that is signalled.
-	select {
-	case <-changed:
-	case <-time.After(time.Minute):
-		t.Fatal("the loop did not begin")
+	// What the pipeline tells is signalled, and so is the submission of the job.
+	for w.names() == "" {
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			t.Fatal("the loop did not begin")
+		}
 	}
 	cancel()
 	if err := <-done; err != nil {

@@ -258,7 +258,11 @@ func (r *runner) turn(ctx context.Context, id pipeline.ID) (again bool, err erro
 
 // write writes a record; someone else may have been faster.
 func (r *runner) write(ctx context.Context, p pipeline.Pipeline) (again bool, err error) {
-	return true, ignoring(r.f.Store.UpdatePipeline(ctx, p), store.ErrConflict, store.ErrNotFound)
+	err = r.f.Store.UpdatePipeline(ctx, p)
+	if err == nil && p.Event != "" {
+		r.f.Queue.Announce()
+	}
+	return true, ignoring(err, store.ErrConflict, store.ErrNotFound)
 }
 
 func ignoring(err error, harmless ...error) error {

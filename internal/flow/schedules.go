@@ -119,8 +119,9 @@ func (f *Flow) apply(ctx context.Context, a Application, spec schedule.Spec, doc
 		return s, false, err
 	}
 	now := f.Clock.Now()
+	s.Event = schedule.EventUpdated
 	if created {
-		s = schedule.Schedule{UID: uuid.NewString(), Namespace: name.Namespace, Name: name.Name, CreatedAt: now}
+		s = schedule.Schedule{UID: uuid.NewString(), Namespace: name.Namespace, Name: name.Name, CreatedAt: now, Event: schedule.EventCreated}
 	}
 	if created || s.Spec.Paused || s.Spec.Cron != spec.Cron || s.Spec.TimeZone != spec.TimeZone {
 		s.Since = now
@@ -131,10 +132,22 @@ func (f *Flow) apply(ctx context.Context, a Application, spec schedule.Spec, doc
 		return s, false, fmt.Errorf("reading the clock of schedule %s: %w", name.Name, err)
 	}
 	s = s.Revised(c, now)
-	if err := f.Store.PutSchedule(ctx, s, document); err != nil {
+	if s, err = f.putSchedule(ctx, s, document); err != nil {
 		return s, false, fmt.Errorf("writing schedule %s: %w", name.Name, err)
 	}
 	return s, created, nil
+}
+
+// putSchedule writes a record with its event, and returns it without.
+func (f *Flow) putSchedule(ctx context.Context, s schedule.Schedule, document []byte) (schedule.Schedule, error) {
+	if err := f.Store.PutSchedule(ctx, s, document); err != nil {
+		return s, err
+	}
+	if s.Event != "" {
+		f.Queue.Announce()
+	}
+	s.Event, s.News = "", nil
+	return s, nil
 }
 
 // settled reads a schedule, and submits first what it had decided to submit:
@@ -164,7 +177,7 @@ func (f *Flow) settled(ctx context.Context, name store.ScheduleName) (schedule.S
 func (f *Flow) PauseSchedule(ctx context.Context, name store.ScheduleName) (schedule.Schedule, error) {
 	return f.changeSchedule(ctx, name, func(s schedule.Schedule) (schedule.Schedule, bool, error) {
 		changed := !s.Spec.Paused
-		s.Spec.Paused = true
+		s.Spec.Paused, s.Event = true, schedule.EventPaused
 		return s, changed, nil
 	})
 }
@@ -174,7 +187,7 @@ func (f *Flow) ResumeSchedule(ctx context.Context, name store.ScheduleName) (sch
 	return f.changeSchedule(ctx, name, func(s schedule.Schedule) (schedule.Schedule, bool, error) {
 		changed := s.Spec.Paused
 		if changed {
-			s.Spec.Paused, s.Since = false, f.Clock.Now()
+			s.Spec.Paused, s.Since, s.Event = false, f.Clock.Now(), schedule.EventResumed
 		}
 		return s, changed, nil
 	})
@@ -230,7 +243,7 @@ func (f *Flow) changeSchedule(
 			return s, fmt.Errorf("reading the clock of schedule %s: %w", name.Name, err)
 		}
 		next = next.Revised(c, f.Clock.Now())
-		err = f.Store.PutSchedule(ctx, next, nil)
+		next, err = f.putSchedule(ctx, next, nil)
 		if err == nil {
 			return next, nil
 		}
@@ -247,8 +260,11 @@ func (f *Flow) DeleteSchedule(ctx context.Context, name store.ScheduleName) erro
 		if err != nil {
 			return err
 		}
-		err = f.Store.DeleteSchedule(ctx, name, s.Version)
+		s.Version++
+		s.UpdatedAt, s.Event = f.Clock.Now(), schedule.EventDeleted
+		err = f.Store.DeleteSchedule(ctx, s)
 		if err == nil {
+			f.Queue.Announce()
 			return nil
 		}
 		if !errors.Is(err, store.ErrConflict) {

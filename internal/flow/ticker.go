@@ -86,8 +86,7 @@ func (t *ticker) look(ctx context.Context, s schedule.Schedule) error {
 		}
 	}
 	if ticked || len(next.Starting()) == 0 {
-		next = next.Revised(c, now)
-		if err := t.f.Store.PutSchedule(ctx, next, nil); err != nil {
+		if next, err = t.f.putSchedule(ctx, next.Revised(c, now), nil); err != nil {
 			return err
 		}
 	}
@@ -197,7 +196,8 @@ func (t *ticker) start(ctx context.Context, s schedule.Schedule) (schedule.Sched
 	if len(troubles) > 0 {
 		s.DueAt = now.Add(duePause)
 	}
-	return s, errors.Join(append(troubles, t.f.Store.PutSchedule(ctx, s, nil))...)
+	s, err = t.f.putSchedule(ctx, s, nil)
+	return s, errors.Join(append(troubles, err)...)
 }
 
 // submit submits one run. Its key makes it happen once.

@@ -218,6 +218,20 @@ func (w *world) names() string {
 	return strings.Join(all, " ")
 }
 
+// told lists the types of the events of pipelines and schedules, oldest first.
+func (w *world) told() string {
+	w.Helper()
+	events, _, err := w.data.Events(w.Context(), store.EventQuery{Types: []string{"pipeline.*", "schedule.*"}, Limit: 1000})
+	if err != nil {
+		w.Fatal(err)
+	}
+	var all []string
+	for _, e := range events {
+		all = append(all, e.Type)
+	}
+	return strings.Join(all, " ")
+}
+
 // end takes a job to an end that a region reports.
 func (w *world) end(id job.ID, last job.Event) {
 	w.Helper()

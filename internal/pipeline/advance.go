@@ -205,6 +205,7 @@ func (s *Step) skip(reason, cause, message string, now time.Time) {
 
 // finish gives the pipeline its end.
 func (p *Pipeline) finish(now time.Time) {
+	defer func() { p.Event = endings[p.State] }()
 	p.State, p.FinishedAt, p.Message = Succeeded, now, ""
 	for _, s := range p.Steps {
 		switch s.State {
@@ -293,6 +294,7 @@ func (p Pipeline) Retry() (Pipeline, error) {
 		}
 	}
 	p.State, p.Stopping, p.Message, p.FinishedAt = Running, false, "", time.Time{}
+	p.Event = EventRetried
 	p.Run++
 	return p, nil
 }

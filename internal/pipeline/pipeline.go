@@ -150,7 +150,10 @@ type Pipeline struct {
 
 	// Version counts the changes of the record.
 	Version int64 `json:"version"`
-	State   State `json:"state"`
+	// Event is the type of the event that tells of this version, for whoever
+	// writes it; empty is none. It is not kept.
+	Event string `json:"-"`
+	State State  `json:"state"`
 	// Stopping says that a user cancelled it: nothing more begins.
 	Stopping bool `json:"stopping,omitempty"`
 	// Run counts from 1; each retry begins another one.

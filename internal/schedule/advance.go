@@ -124,9 +124,12 @@ func (s *Schedule) open() int {
 	return slices.IndexFunc(s.Runs, func(r Run) bool { return r.Outcome.Open() })
 }
 
-// remember adds a run, and forgets the oldest one that may be forgotten:
+// remember adds a run, tells of one that is skipped, and forgets the oldest one that may be forgotten:
 // those that have ended first, and none that is still to be submitted.
 func (s *Schedule) remember(r Run) {
+	if r.Outcome == Skipped {
+		s.tell(EventSkipped, r)
+	}
 	s.Runs = append([]Run{r}, s.Runs...)
 	for _, may := range []func(Outcome) bool{
 		func(o Outcome) bool { return !o.Open() },
@@ -184,6 +187,7 @@ func (s Schedule) Pin(version int64) Schedule {
 func (s Schedule) Started(run int, id job.ID, pipeline pipeline.ID) Schedule {
 	s = s.clone()
 	s.Runs[run].Outcome, s.Runs[run].Job, s.Runs[run].Pipeline = Submitted, id, pipeline
+	s.tell(EventSubmitted, s.Runs[run])
 	return s
 }
 
@@ -195,6 +199,7 @@ func (s Schedule) Refused(run int, reason, message string) Schedule {
 	}
 	s = s.clone()
 	s.Runs[run].Outcome, s.Runs[run].Reason, s.Runs[run].Message = Refused, reason, message
+	s.tell(EventRefused, s.Runs[run])
 	return s
 }
 

@@ -254,3 +254,25 @@ func TestEveryTickIsDecidedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestTells holds the event of a write against the worst of its runs.
+func TestTells(t *testing.T) {
+	three := func() Schedule {
+		s := Schedule{Spec: Spec{Concurrency: Allow}}
+		for range 3 {
+			s.run(Run{Outcome: Starting})
+		}
+		return s
+	}
+	if s := three(); s.Event != "" || s.News != nil {
+		t.Errorf("what is to run is told as %s", s.Event)
+	}
+	started := three().Started(2, "j", "")
+	mixed := started.Refused(1, "invalid", "no").Started(0, "k", "")
+	if started.Event != EventSubmitted || len(started.News) != 1 || started.News[0].Job != "j" {
+		t.Errorf("%s of %+v", started.Event, started.News)
+	}
+	if mixed.Event != EventRefused || len(mixed.News) != 3 || mixed.News[1].Reason != "invalid" {
+		t.Errorf("%s of %+v", mixed.Event, mixed.News)
+	}
+}

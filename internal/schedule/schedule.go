@@ -128,6 +128,11 @@ type Schedule struct {
 
 	// Version counts the changes of the record.
 	Version int64 `json:"version"`
+	// Event is the type of the event that tells of this version, and News are
+	// the runs that it is about, for whoever writes it; an empty Event is none.
+	// They are not kept.
+	Event string `json:"-"`
+	News  []Run  `json:"-"`
 	// Since is the time up to which all ticks are decided.
 	Since time.Time `json:"since"`
 	// Next is the next tick; zero while paused, or if there is none.

@@ -36,11 +36,11 @@ func (b brokenStore) PutSchedule(ctx context.Context, s schedule.Schedule, docum
 	return b.Store.PutSchedule(ctx, s, document)
 }
 
-func (b brokenStore) DeleteSchedule(ctx context.Context, name store.ScheduleName, version int64) error {
+func (b brokenStore) DeleteSchedule(ctx context.Context, s schedule.Schedule) error {
 	if b.down.Load() {
 		return fmt.Errorf("writing: %w", store.ErrUnavailable)
 	}
-	return b.Store.DeleteSchedule(ctx, name, version)
+	return b.Store.DeleteSchedule(ctx, s)
 }
 
 // stepManifest is a Job of some name, which runs a command.

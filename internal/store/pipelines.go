@@ -41,7 +41,8 @@ type PipelinePage struct {
 // Pipelines is the record of every pipeline, for flow and the server. A record
 // is at most 350 KB as JSON, a document 1 MiB.
 type Pipelines interface {
-	// InsertPipeline writes record, document and key in one atomic write. It
+	// InsertPipeline writes record, document and key in one atomic write, and
+	// with them the event that the record names, as the other writes do. It
 	// returns the new record, or on a replay the one that the key made, as it
 	// is now; created is false then. ErrKeyReused, or ErrConflict (the ID is
 	// taken).

@@ -35,13 +35,13 @@ type SchedulePage struct {
 // is at most 32 KB as JSON, a document 1 MiB.
 type Schedules interface {
 	// PutSchedule writes a record, and with it the document unless that is
-	// nil, in one atomic write. Version 1 must be new, any other must follow
-	// the stored one; else ErrConflict, or ErrNotFound where there is none.
-	// A new one needs a document.
+	// nil and the event that the record names, in one atomic write. Version 1
+	// must be new, any other must follow the stored one; else ErrConflict, or
+	// ErrNotFound where there is none. A new one needs a document.
 	PutSchedule(ctx context.Context, s schedule.Schedule, document []byte) error
-	// DeleteSchedule removes record and document if the version is stored,
-	// else ErrConflict; ErrNotFound.
-	DeleteSchedule(ctx context.Context, name ScheduleName, version int64) error
+	// DeleteSchedule removes record and document if Version-1 is stored, else
+	// ErrConflict; ErrNotFound. It writes the event that the record names.
+	DeleteSchedule(ctx context.Context, s schedule.Schedule) error
 
 	Schedule(ctx context.Context, name ScheduleName) (schedule.Schedule, error)
 	// ScheduleDocument is what the schedule submits, as JSON.

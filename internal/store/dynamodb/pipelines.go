@@ -119,6 +119,7 @@ func (s *Store) insertPipeline(ctx context.Context, p store.NewPipeline) (made p
 		u.actions = slices.Insert(u.actions, 0, s.putAction(TableState, k, "attribute_not_exists(pk)", nil))
 	}
 	u.actions = append(u.actions, s.shiftActions(nil, s.pipelinePlaces(&r.Pipeline), item{attrID: text(string(r.ID))})...)
+	u.actions = append(u.actions, s.eventOfRecord(store.OfPipeline(&r.Pipeline), r.stamp)...)
 	u.refused = func(action int, found item) error {
 		switch byKey := p.Key != nil && action == 0; {
 		case byKey && textOf(found, attrJob) == string(r.ID), !byKey && textOf(found, attrStamp) == string(r.stamp):
@@ -165,6 +166,7 @@ func (s *Store) changePipeline(ctx context.Context, id pipeline.ID, version int6
 	}
 	actions := append([]types.TransactWriteItem{s.putAction(TableState, i, "stamp = :before", values)},
 		s.shiftActions(s.pipelinePlaces(&before.Pipeline), s.pipelinePlaces(next), item{attrID: text(string(id))})...)
+	actions = append(actions, s.eventOfRecord(store.OfPipeline(next), after.stamp)...)
 	return s.transactOne(ctx, unit{actions: actions, refused: changedUnless(after.stamp)})
 }
 

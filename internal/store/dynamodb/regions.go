@@ -234,6 +234,17 @@ func (s *Store) writeRegion(ctx context.Context, a alteration, before, after *re
 	})
 }
 
+// eventOfRecord are the actions that write the event of a pipeline or a schedule;
+// nil is none. own is the stamp of the record.
+func (s *Store) eventOfRecord(e *store.Event, own stamp) []types.TransactWriteItem {
+	if e == nil {
+		return nil
+	}
+	return s.announceActions(&entry{
+		Stamp: own, Subject: e.Subject, Number: e.Number, Type: e.Type, Namespace: e.Namespace, At: e.At,
+	}, e.Data)
+}
+
 // announceActions write an event that is no job's.
 func (s *Store) announceActions(e *entry, data []byte) []types.TransactWriteItem {
 	return []types.TransactWriteItem{

@@ -90,13 +90,15 @@ func (s *Store) putSchedule(ctx context.Context, next schedule.Schedule, documen
 	record := with(at(schedulePK(name), skRecord), item{attrBody: body, attrStamp: text(string(own)), attrPartsOf: number(parts)})
 	actions := append([]types.TransactWriteItem{s.putAction(TableState, record, condition, values)}, more...)
 	actions = append(actions, s.shiftActions(places, s.schedulePlaces(&next), item{attrID: text(scheduleKey(name))})...)
+	actions = append(actions, s.eventOfRecord(store.OfSchedule(&next), own)...)
 	return s.transactOne(ctx, unit{actions: actions, refused: changedUnless(own)})
 }
 
 // DeleteSchedule removes a schedule with its document.
-func (s *Store) DeleteSchedule(ctx context.Context, name store.ScheduleName, version int64) error {
+func (s *Store) DeleteSchedule(ctx context.Context, last schedule.Schedule) error {
+	name := nameOf(&last)
 	before, err := s.storedSchedule(ctx, name)
-	if err == nil && before.Version != version {
+	if err == nil && before.Version != last.Version-1 {
 		err = fmt.Errorf("%w: version %d is stored", store.ErrConflict, before.Version)
 	}
 	if err == nil {
@@ -105,6 +107,7 @@ func (s *Store) DeleteSchedule(ctx context.Context, name store.ScheduleName, ver
 		}
 		actions = append(actions, s.dropDocument(schedulePK(name), 0, before.parts)...)
 		actions = append(actions, s.shiftActions(s.schedulePlaces(&before.Schedule), nil, nil)...)
+		actions = append(actions, s.eventOfRecord(store.OfSchedule(&last), s.stamps.next(before.stamp))...)
 		err = s.transactOne(ctx, unit{actions: actions, refused: func(int, item) error { return store.ErrConflict }})
 	}
 	return wrap(err, "deleting schedule %s/%s", name.Namespace, name.Name)

@@ -62,10 +62,8 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 		id, args = stJobEvents, []any{name, query.After, maxRead}
 	} else if name, ok := strings.CutPrefix(query.Subject, store.RegionSubject("")); ok {
 		id, args = stRegionEvents, []any{name, query.After, maxRead}
-	} else if strings.HasPrefix(query.Subject, store.WebhookSubject("")) {
-		id, args = stRegionEvents, []any{query.Subject, query.After, maxRead}
 	} else if query.Subject != "" {
-		return nil, nil
+		id, args = stRegionEvents, []any{query.Subject, query.After, maxRead}
 	}
 	var all []store.Event
 	err := s.each(id, args, func(scan func(...any) error) error {
@@ -88,6 +86,15 @@ func (s *session) events(query store.EventQuery) ([]store.Event, error) {
 		return nil
 	})
 	return all, err
+}
+
+// tell writes the event of a pipeline or a schedule; nil is none.
+func (t *tx) tell(e *store.Event) error {
+	if e == nil {
+		return nil
+	}
+	t.lastEvent++
+	return t.events.add(t.session, t.lastEvent, e.Subject, e.Number, e.Type, e.Namespace, instant(e.At), string(e.Data))
 }
 
 // subjectOf reads the column subject of an event that is no job's. The name of
@@ -124,8 +131,8 @@ func (s *Store) OldestEvent(ctx context.Context) (oldest int64, err error) {
 	return oldest, err
 }
 
-// PruneRegionEvents removes events of regions and webhooks older than
-// the time.
+// PruneRegionEvents removes events that are no job's and older than the
+// time.
 func (s *Store) PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	var removed int64
 	err := s.writer.do(ctx, func(t *tx) error {

@@ -85,8 +85,10 @@ func (t *tx) insertPipeline(p pipeline.Pipeline, record, document string, key st
 	if err != nil {
 		return false, err
 	}
-	_, err = t.exec(stInsertPipelineText, string(p.ID), document)
-	return err == nil, err
+	if _, err := t.exec(stInsertPipelineText, string(p.ID), document); err != nil {
+		return false, err
+	}
+	return true, t.tell(store.OfPipeline(&p))
 }
 
 // UpdatePipeline writes a record that follows the stored one.
@@ -95,10 +97,14 @@ func (s *Store) UpdatePipeline(ctx context.Context, p pipeline.Pipeline) error {
 	if err != nil {
 		return wrap(err, "encoding pipeline %s", p.ID)
 	}
+	event := store.OfPipeline(&p)
 	err = s.writer.do(ctx, func(t *tx) error {
 		n, err := t.exec(stUpdatePipeline, p.Version, instant(p.DueAt), string(record), string(p.ID), p.Version-1)
 		if err == nil && n == 0 {
 			err = t.missed(stPipelineVersion, string(p.ID))
+		}
+		if err == nil {
+			err = t.tell(event)
 		}
 		return err
 	})

@@ -40,14 +40,15 @@ func (s *Store) PutSchedule(ctx context.Context, put schedule.Schedule, document
 		copied := string(document)
 		text = &copied
 	}
+	event := store.OfSchedule(&put)
 	err = s.writer.do(ctx, func(t *tx) error {
-		if err := t.putSchedule(put, string(record)); err != nil {
-			return err
+		err := t.putSchedule(put, string(record))
+		if err == nil && text != nil {
+			_, err = t.exec(stPutDocument, put.Namespace, put.Name, *text)
 		}
-		if text == nil {
-			return nil
+		if err == nil {
+			err = t.tell(event)
 		}
-		_, err := t.exec(stPutDocument, put.Namespace, put.Name, *text)
 		return err
 	})
 	return wrap(err, "writing schedule %s/%s", put.Namespace, put.Name)
@@ -69,18 +70,22 @@ func (t *tx) putSchedule(s schedule.Schedule, record string) error {
 }
 
 // DeleteSchedule removes a schedule with its document.
-func (s *Store) DeleteSchedule(ctx context.Context, name store.ScheduleName, version int64) error {
+func (s *Store) DeleteSchedule(ctx context.Context, last schedule.Schedule) error {
+	event := store.OfSchedule(&last)
 	err := s.writer.do(ctx, func(t *tx) error {
-		n, err := t.exec(stDropSchedule, name.Namespace, name.Name, version)
+		n, err := t.exec(stDropSchedule, last.Namespace, last.Name, last.Version-1)
 		if err == nil && n == 0 {
-			err = t.missed(stScheduleVersion, name.Namespace, name.Name)
+			err = t.missed(stScheduleVersion, last.Namespace, last.Name)
 		}
 		if err == nil {
-			_, err = t.exec(stDropDocument, name.Namespace, name.Name)
+			_, err = t.exec(stDropDocument, last.Namespace, last.Name)
+		}
+		if err == nil {
+			err = t.tell(event)
 		}
 		return err
 	})
-	return wrap(err, "deleting schedule %s/%s", name.Namespace, name.Name)
+	return wrap(err, "deleting schedule %s/%s", last.Namespace, last.Name)
 }
 
 // Schedule returns one schedule.

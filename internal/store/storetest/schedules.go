@@ -67,9 +67,12 @@ func testSchedules(t *testing.T, open Opener) {
 	_, err = c.ScheduleDocument(c.ctx, nameOf(missing))
 	c.want(err, store.ErrNotFound)
 
-	c.want(c.DeleteSchedule(c.ctx, nameOf(s), 2), store.ErrConflict)
-	c.must(c.DeleteSchedule(c.ctx, nameOf(s), 3))
-	c.want(c.DeleteSchedule(c.ctx, nameOf(s), 3), store.ErrNotFound)
+	last := s
+	last.Version = 3
+	c.want(c.DeleteSchedule(c.ctx, last), store.ErrConflict)
+	last.Version = 4
+	c.must(c.DeleteSchedule(c.ctx, last))
+	c.want(c.DeleteSchedule(c.ctx, last), store.ErrNotFound)
 	_, err = c.ScheduleDocument(c.ctx, nameOf(s))
 	c.want(err, store.ErrNotFound)
 	again := c.newSchedule("team-a", "nightly")
