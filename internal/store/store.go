@@ -59,6 +59,7 @@ type Store interface {
 	Outbox
 	Pipelines
 	Schedules
+	Endpoints
 	Leases
 
 	// Incarnation identifies this history of the data; a restore makes a new
