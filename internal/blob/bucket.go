@@ -47,6 +47,9 @@ const (
 	partsTogether = 2
 )
 
+// maxListings is how often a directory is read that changes meanwhile.
+const maxListings = 1000
+
 // abortGrace is how long an upload that is given up may take to end.
 const abortGrace = 10 * time.Second
 
@@ -238,7 +241,7 @@ func (b *Bucket) all(ctx context.Context, prefix string) iter.Seq2[Object, error
 			size = 1 << 20
 		}
 		for len(token) > 0 {
-			page, next, err := b.bucket.ListPage(ctx, token, size, &blob.ListOptions{Prefix: prefix})
+			page, next, err := b.page(ctx, token, size, prefix)
 			if err != nil {
 				yield(Object{}, b.failed("listing", prefix, err))
 				return
@@ -251,6 +254,18 @@ func (b *Bucket) all(ctx context.Context, prefix string) iter.Seq2[Object, error
 			token = next
 		}
 	}
+}
+
+// page lists again where an object of a directory went away between its name
+// and its size, which the driver takes for an error.
+func (b *Bucket) page(ctx context.Context, token []byte, size int, prefix string) (page []*blob.ListObject, next []byte, err error) {
+	for range maxListings {
+		page, next, err = b.bucket.ListPage(ctx, token, size, &blob.ListOptions{Prefix: prefix})
+		if b.dir == "" || gcerrors.Code(err) != gcerrors.NotFound {
+			break
+		}
+	}
+	return page, next, err
 }
 
 // Delete removes an object; one that is not there is removed already.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"path"
 	"regexp"
 )
 
@@ -47,11 +49,12 @@ func (c *Contents) Put(ctx context.Context, content []byte) (string, error) {
 	if err != nil || there {
 		return sum, err
 	}
-	return sum, c.write(ctx, sum, bytes.NewReader(content))
+	return sum, c.Replace(ctx, sum, bytes.NewReader(content))
 }
 
-// write stores a stream if its sum is the one given, else it is ErrCorrupt.
-func (c *Contents) write(ctx context.Context, sum string, content io.Reader) error {
+// Replace stores a stream if its sum is the one given, else it is ErrCorrupt;
+// in place of what is there, which may be damaged.
+func (c *Contents) Replace(ctx context.Context, sum string, content io.Reader) error {
 	key, err := c.key(sum)
 	if err != nil {
 		return err
@@ -70,15 +73,42 @@ func (c *Contents) write(ctx context.Context, sum string, content io.Reader) err
 
 // Has tells whether a content is there.
 func (c *Contents) Has(ctx context.Context, sum string) (bool, error) {
-	key, err := c.key(sum)
-	if err != nil {
-		return false, err
-	}
-	_, err = c.bucket.Size(ctx, key)
+	_, err := c.Size(ctx, sum)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Size is the length of a content in bytes, or ErrNotFound.
+func (c *Contents) Size(ctx context.Context, sum string) (int64, error) {
+	key, err := c.key(sum)
+	if err != nil {
+		return 0, err
+	}
+	return c.bucket.Size(ctx, key)
+}
+
+// List yields the sum and size of every content. After an error there is
+// nothing more.
+func (c *Contents) List(ctx context.Context) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		for object, err := range c.bucket.List(ctx, c.folder+"/") {
+			object.Key = path.Base(object.Key)
+			if !yield(object, err) {
+				return
+			}
+		}
+	}
+}
+
+// Open reads a content, or is ErrNotFound. Who reads it checks it.
+func (c *Contents) Open(ctx context.Context, sum string) (io.ReadCloser, error) {
+	key, err := c.key(sum)
+	if err != nil {
+		return nil, err
+	}
+	return c.bucket.Read(ctx, key, 0, -1)
 }
 
 // Content returns a content whole and checked: ErrNotFound, or ErrCorrupt.

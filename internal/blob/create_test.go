@@ -37,3 +37,39 @@ func TestOneOfManyCreates(t *testing.T) {
 		}
 	})
 }
+
+// TestListsWhileObjectsComeAndGo has writers whose temporary files appear and
+// vanish under a list.
+func TestListsWhileObjectsComeAndGo(t *testing.T) {
+	bucket, err := blob.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bucket.Close()
+	write(t, bucket, "o/stays", []byte("x"))
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			for range 50 {
+				key := fmt.Sprint("o/", i)
+				write(t, bucket, key, []byte("x"))
+				if err := bucket.Delete(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		stays := false
+		for object, err := range bucket.List(t.Context(), "o/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			stays = stays || object.Key == "o/stays"
+		}
+		if !stays {
+			t.Fatal("an object that is there was not listed")
+		}
+	}
+	group.Wait()
+}

@@ -90,7 +90,7 @@ func (u *Upload) Commit(ctx context.Context, sum string, count int) error {
 	if !there {
 		parts := &partsReader{ctx: ctx, upload: u, count: count}
 		defer parts.close()
-		if err := u.contents.write(ctx, sum, parts); err != nil {
+		if err := u.contents.Replace(ctx, sum, parts); err != nil {
 			return err
 		}
 	}
