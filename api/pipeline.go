@@ -84,6 +84,18 @@ type Step struct {
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
 }
 
+// PipelineEvent is the data of a pipeline's event.
+type PipelineEvent struct {
+	Pipeline string `json:"pipeline"`
+	Name     string `json:"name"`
+	Version  int64  `json:"version"`
+	State    string `json:"state" enum:"running,succeeded,failed,cancelled"`
+	// Run counts from 1; each retry begins another one.
+	Run int `json:"run"`
+	// Message says why it failed.
+	Message string `json:"message,omitempty"`
+}
+
 // PipelineList is one page of pipelines, newest first.
 type PipelineList struct {
 	Items []Pipeline `json:"items"`

@@ -75,6 +75,16 @@ type ScheduleRun struct {
 	At         time.Time `json:"at"`
 }
 
+// ScheduleEvent is the data of a schedule's event. Its subject holds an ID that
+// is new for each schedule that is made, also under an old name.
+type ScheduleEvent struct {
+	Namespace string `json:"namespace"`
+	Schedule  string `json:"schedule"`
+	Version   int64  `json:"version"`
+	// Runs are those that were submitted, skipped or refused.
+	Runs []ScheduleRun `json:"runs,omitempty"`
+}
+
 // ScheduleList is one page of schedules, by namespace and name.
 type ScheduleList struct {
 	Items []Schedule `json:"items"`

@@ -20,8 +20,8 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// Event is a fact about a job or a region, with the attributes of CloudEvents
-// 1.0.
+// Event is a fact about a job, a region, a pipeline, a schedule or a webhook,
+// with the attributes of CloudEvents 1.0.
 type Event struct {
 	SpecVersion string    `json:"specversion"`
 	ID          string    `json:"id"`
@@ -30,7 +30,8 @@ type Event struct {
 	Subject     string    `json:"subject"`
 	Time        time.Time `json:"time"`
 	Namespace   string    `json:"gconamespace,omitempty"`
-	// Data is a Transition for a job.
+	// Data is a Transition for a job, a PipelineEvent for a pipeline, a
+	// ScheduleEvent for a schedule.
 	Data json.RawMessage `json:"data"`
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,7 +61,10 @@ and goes on where it was.`,
 
 // eventTypes are those worth completing.
 func eventTypes() []string {
-	types := []string{"job.*", "region.*", "region.opened", "region.lost", "region.cordoned", "region.draining", "region.uncordoned", "region.written-off"}
+	types := []string{
+		"job.*", "region.*", "region.opened", "region.lost", "region.cordoned", "region.draining", "region.uncordoned", "region.written-off",
+		"pipeline.*", "pipeline.failed", "schedule.*", "schedule.skipped", "schedule.refused", "webhook.*",
+	}
 	for _, state := range states() {
 		types = append(types, "job."+state)
 	}
@@ -130,13 +134,14 @@ func (p *Program) eventLine(event api.Event) error {
 	if err != nil {
 		return err
 	}
+	why := cmp.Or(newsOf(event), whyOf(step))
 	attempt := ""
 	if step.Attempt > 0 {
 		attempt = strconv.Itoa(step.Attempt)
 	}
 	if !p.Terminal {
 		return p.table(table{rows: [][]string{{
-			event.Time.UTC().Format(time.RFC3339Nano), event.Type, event.Subject, event.Namespace, step.Region, attempt, whyOf(step),
+			event.Time.UTC().Format(time.RFC3339Nano), event.Type, event.Subject, event.Namespace, step.Region, attempt, why,
 		}}})
 	}
 	where := step.Region
@@ -144,6 +149,24 @@ func (p *Program) eventLine(event api.Event) error {
 		where += " attempt " + attempt
 	}
 	_, err = fmt.Fprintln(p.Out, strings.TrimRight(fmt.Sprintf("%s  %-18s %s  %s  %s",
-		event.Time.Local().Format("15:04:05.000"), event.Type, plain(event.Subject), plain(where), plain(whyOf(step))), " "))
+		event.Time.Local().Format("15:04:05.000"), event.Type, plain(event.Subject), plain(where), plain(why)), " "))
 	return err
+}
+
+// newsOf is what a pipeline or a schedule is called, and what an event tells of
+// it; empty for events of others.
+func newsOf(event api.Event) string {
+	var pipeline api.PipelineEvent
+	var schedule api.ScheduleEvent
+	switch kind, _, _ := strings.Cut(event.Type, "."); {
+	case kind == "pipeline" && json.Unmarshal(event.Data, &pipeline) == nil:
+		return strings.TrimSuffix(pipeline.Name+": "+pipeline.Message, ": ")
+	case kind == "schedule" && json.Unmarshal(event.Data, &schedule) == nil:
+		parts := []string{schedule.Schedule}
+		for _, run := range schedule.Runs {
+			parts = append(parts, strings.TrimSuffix(fmt.Sprintf("%s %s: %s", run.ID, run.Outcome, run.Message), ": "))
+		}
+		return strings.Join(parts, ", ")
+	}
+	return ""
 }

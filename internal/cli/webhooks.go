@@ -88,4 +88,7 @@ func (p *Program) webhookIDs() completer {
 }
 
 // webhookTypes are offered where a type of events is typed.
-var webhookTypes = []string{"job.*", "job.succeeded", "job.failed", "job.cancelled", "job.running", "region.*", "region.lost", "webhook.*", "webhook.paused"}
+var webhookTypes = []string{
+	"job.*", "job.succeeded", "job.failed", "job.cancelled", "job.running", "region.*", "region.lost",
+	"pipeline.*", "pipeline.failed", "schedule.*", "schedule.refused", "webhook.*", "webhook.paused",
+}

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/api"
@@ -105,19 +106,17 @@ func eventSource(incarnation string) string { return "/gco/" + incarnation }
 
 // eventOnWire gives an event the attributes of CloudEvents.
 func eventOnWire(e store.Event, source string) (api.Event, error) {
-	data := json.RawMessage(e.Data)
-	if isJobEvent(e.Type) {
-		var t job.Transition
-		if err := json.Unmarshal(e.Data, &t); err != nil {
-			return api.Event{}, fmt.Errorf("reading event %s: %w", e.ID, err)
-		}
-		wire, err := transitionOnWire(t)
-		if err != nil {
-			return api.Event{}, err
-		}
-		if data, err = json.Marshal(wire); err != nil {
-			return api.Event{}, fmt.Errorf("writing event %s: %w", e.ID, err)
-		}
+	data, err := json.RawMessage(e.Data), error(nil)
+	switch kind, _, _ := strings.Cut(e.Type, "."); kind {
+	case "job":
+		data, err = rewritten(e, transitionOnWire)
+	case "schedule":
+		data, err = rewritten(e, func(s store.ScheduleEvent) (api.ScheduleEvent, error) {
+			return api.ScheduleEvent{Namespace: s.Namespace, Schedule: s.Schedule, Version: s.Version, Runs: runsOnWire(s.Runs)}, nil
+		})
+	}
+	if err != nil {
+		return api.Event{}, err
 	}
 	return api.Event{
 		SpecVersion: "1.0", ID: e.ID, Source: source, Type: e.Type, Subject: e.Subject,
@@ -125,7 +124,23 @@ func eventOnWire(e store.Event, source string) (api.Event, error) {
 	}, nil
 }
 
-func isJobEvent(eventType string) bool { return len(eventType) > 4 && eventType[:4] == "job." }
+// rewritten is the data of an event whose form on the wire is another than in
+// the store.
+func rewritten[Stored, Wire any](e store.Event, onWire func(Stored) (Wire, error)) (json.RawMessage, error) {
+	var stored Stored
+	if err := json.Unmarshal(e.Data, &stored); err != nil {
+		return nil, fmt.Errorf("reading event %s: %w", e.ID, err)
+	}
+	wire, err := onWire(stored)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(wire)
+	if err != nil {
+		return nil, fmt.Errorf("writing event %s: %w", e.ID, err)
+	}
+	return text, nil
+}
 
 // regionOnWire is the record of a region; counts of jobs and promises are
 // added by the caller.

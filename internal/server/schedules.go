@@ -197,14 +197,18 @@ func (c *call) schedulesOnWire(all []schedule.Schedule) ([]api.Schedule, error) 
 }
 
 func scheduleOnWire(s schedule.Schedule) api.Schedule {
-	out := api.Schedule{
+	return api.Schedule{
 		Namespace: s.Namespace, Name: s.Name, Cron: s.Spec.Cron, TimeZone: s.Spec.TimeZone,
 		Missed: string(s.Spec.Missed), MissedLimit: s.Spec.MissedLimit, Concurrency: string(s.Spec.Concurrency), Paused: s.Spec.Paused,
 		AppliedBy: s.AppliedBy, Version: s.Version, Next: timeOnWire(s.Next),
-		CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC(), Runs: make([]api.ScheduleRun, len(s.Runs)),
+		CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC(), Runs: runsOnWire(s.Runs),
 	}
-	for i, r := range s.Runs {
-		out.Runs[i] = api.ScheduleRun{
+}
+
+func runsOnWire(runs []schedule.Run) []api.ScheduleRun {
+	out := make([]api.ScheduleRun, len(runs))
+	for i, r := range runs {
+		out[i] = api.ScheduleRun{
 			ID: r.ID, Tick: timeOnWire(r.Tick), By: r.By, Outcome: string(r.Outcome), JobID: string(r.Job), PipelineID: string(r.Pipeline),
 			Reason: r.Reason, Message: r.Message, At: r.At.UTC(),
 		}
