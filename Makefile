@@ -9,10 +9,10 @@ MODULE  := github.com/gco-project/gco
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),$(shell cat VERSION 2>/dev/null),unknown)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(MODULE)/internal/cli.version=$(VERSION)'
 
-# Modules of their own, which ./... does not reach. infra/infra.mk has the
-# targets of infra.
-NESTED := $(patsubst %/go.mod,%,$(wildcard bench/river/go.mod kubelab/go.mod))
-MODULES := . $(NESTED) $(patsubst %/go.mod,%,$(wildcard infra/go.mod))
+# Modules of their own, which ./... does not reach. infra/infra.mk and
+# kubelab/kubelab.mk have the targets of those two.
+NESTED := $(patsubst %/go.mod,%,$(wildcard bench/river/go.mod))
+MODULES := . $(NESTED) $(patsubst %/go.mod,%,$(wildcard infra/go.mod kubelab/go.mod))
 
 # Tools, by exact version, kept outside the checkout and by Go release: a
 # linter cannot read code that is newer than itself.
@@ -41,7 +41,7 @@ demo: ## Run the whole system, kill a region, show that its jobs finish elsewher
 ##### Test
 
 .PHONY: test test-unit test-sim test-nested
-test: test-unit test-sim test-nested infra-test ## Run every test: units with -race, the simulation, nested modules
+test: test-unit test-sim test-nested kubelab-test infra-test ## Run every test: units with -race, the simulation, nested modules
 
 test-unit: test-tools ## Test the main module with -race, in random order
 	go test -race -shuffle=on -timeout 25m ./...
@@ -49,6 +49,7 @@ test-unit: test-tools ## Test the main module with -race, in random order
 .PHONY: test-tools
 test-tools: $(VERSITYGW) ## Install the servers that tests run against
 	@scripts/emulators.sh >/dev/null
+	@scripts/kubelab.sh >/dev/null
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.
@@ -153,4 +154,5 @@ $(VERSITYGW):
 $(GOVULNCHECK):
 	GOBIN=$(@D) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 
+-include kubelab/kubelab.mk
 -include infra/infra.mk

@@ -149,7 +149,7 @@ func goFile(name, imports string) *fstest.MapFile {
 // TestOnlyTestsImportTheSuites keeps conformance suites and the simulation out
 // of the product.
 func TestOnlyTestsImportTheSuites(t *testing.T) {
-	suites := []string{"internal/aws/awstest", "internal/blob/blobtest", "internal/store/dynamodb/cost", "internal/store/storetest", "internal/runtime/runtimetest", "internal/sim", "internal/structure"}
+	suites := []string{"internal/aws/awstest", "internal/blob/blobtest", "internal/kubelab/kubelabtest", "internal/store/dynamodb/cost", "internal/store/storetest", "internal/runtime/runtimetest", "internal/sim", "internal/structure"}
 	for _, p := range thisRepository(t) {
 		for _, imported := range p.imports {
 			if slices.Contains(suites, imported) {
