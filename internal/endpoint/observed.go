@@ -22,7 +22,7 @@ type Observed struct {
 
 // Empty tells whether the region has nothing of the endpoint, and nothing to
 // say.
-func (o *Observed) Empty() bool { return len(o.Replicas) == 0 && o.Target == "" && o.Shortage == nil }
+func (o Observed) Empty() bool { return len(o.Replicas) == 0 && o.Target == "" && o.Shortage == nil }
 
 // Phase is how far a replica has come.
 type Phase string
@@ -69,7 +69,7 @@ type Shortage struct {
 }
 
 // Ready counts the replicas of a revision that are ready; 0 is any revision.
-func (o *Observed) Ready(revision int) int {
+func (o Observed) Ready(revision int) int {
 	count := 0
 	for _, r := range o.Replicas {
 		if r.Phase == Ready && (revision == 0 || r.Revision == revision) {

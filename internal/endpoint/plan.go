@@ -18,11 +18,14 @@ type Plan struct {
 	// Replicas is how many there should be now: what the spec says, or what
 	// autoscaling found.
 	Replicas int `json:"replicas"`
+	// Spread is the Spec.Regions by which the replicas were spread.
+	Spread Regions `json:"spread,omitzero"`
 	// Targets are the regions that should have replicas, by name.
 	Targets []Target `json:"targets,omitempty"`
-	// Good is the last revision that was ready in all of its targets; 0 if
-	// none ever was.
-	Good int `json:"good,omitempty"`
+	// Good is the last revision that served and was ready in all of its
+	// targets, Tried the last canary that was; 0 if none ever was.
+	Good  int `json:"good,omitempty"`
+	Tried int `json:"tried,omitempty"`
 	// Trying is the revision that is to become ready, and TryingSince since
 	// when; 0 and zero while none is.
 	Trying      int       `json:"trying,omitempty"`
@@ -38,6 +41,11 @@ type Plan struct {
 // Target is what one region should have of an endpoint.
 type Target struct {
 	Region string `json:"region"`
+	// Lost says that the region is gone, and that the replicas stand elsewhere.
+	// It may still have them when it comes back.
+	Lost bool `json:"lost,omitempty"`
+	// Held says that the replicas are to go as soon as enough others are ready.
+	Held bool `json:"held,omitempty"`
 	// Sets are at most two: the revision that serves, then a canary.
 	Sets []Set `json:"sets"`
 }

@@ -69,6 +69,10 @@ type Regions struct {
 	Count int      `json:"count,omitempty"`
 }
 
+func (r Regions) same(other Regions) bool {
+	return r.Count == other.Count && slices.Equal(r.Names, other.Names)
+}
+
 // Metric is what autoscaling goes by.
 type Metric string
 
