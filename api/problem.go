@@ -48,8 +48,12 @@ const (
 	ProblemLimited = "urn:gco:problem:limited"
 	// ProblemInternal: a fault of the server; 500.
 	ProblemInternal = "urn:gco:problem:internal"
+	// ProblemUpstream: a replica did not answer, or broke off; 502.
+	ProblemUpstream = "urn:gco:problem:upstream"
 	// ProblemUnavailable: the store cannot write now, and has not; 503.
 	ProblemUnavailable = "urn:gco:problem:unavailable"
+	// ProblemNotReady: no replica of the endpoint takes requests now; 503.
+	ProblemNotReady = "urn:gco:problem:not-ready"
 	// ProblemUnknown: the write may or may not have happened; 503.
 	ProblemUnknown = "urn:gco:problem:outcome-unknown"
 	// ProblemRegionSilent: the region did not answer in time; 504.

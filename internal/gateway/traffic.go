@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gco-project/gco/internal/canary"
+)
+
+// Load is what a gateway measured of one endpoint since the gateway began. It
+// only grows, but for Open and Waiting, which are how it is now.
+type Load struct {
+	Endpoint string
+	// Open requests are at replicas, Waiting ones wait for one.
+	Open, Waiting int
+	// Revisions are those that had requests.
+	Revisions map[int]canary.Sample
+}
+
+// Requests counts those of all revisions.
+func (l Load) Requests() int64 {
+	n := int64(0)
+	for _, sample := range l.Revisions {
+		n += sample.Requests
+	}
+	return n
+}
+
+// traffic measures one endpoint.
+type traffic struct {
+	endpoint string
+	waiting  atomic.Int64
+	metrics  *metrics
+	// refusals are counters by status.
+	refusals sync.Map
+	// tallies by revision change as a whole.
+	mu      sync.Mutex
+	tallies atomic.Pointer[map[int]*tally]
+}
+
+// tally measures one revision.
+type tally struct {
+	requests, errors atomic.Int64
+	latencies        [canary.Buckets]atomic.Int64
+	// byClass are the counters of answers from 1xx to 5xx, and of none.
+	byClass [6]prometheus.Counter
+	seconds prometheus.Observer
+}
+
+func newTraffic(m *metrics, endpoint string) *traffic {
+	t := &traffic{endpoint: endpoint, metrics: m}
+	t.tallies.Store(&map[int]*tally{})
+	return t
+}
+
+func (t *traffic) tally(revision int) *tally {
+	if found := (*t.tallies.Load())[revision]; found != nil {
+		return found
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := *t.tallies.Load()
+	if found := before[revision]; found != nil {
+		return found
+	}
+	made := t.metrics.tally(t.endpoint, revision)
+	now := map[int]*tally{revision: made}
+	for number, kept := range before {
+		now[number] = kept
+	}
+	t.tallies.Store(&now)
+	return made
+}
+
+// answered counts what came of a request to a replica.
+func (t *traffic) answered(revision int, o outcome) {
+	of := t.tally(revision)
+	of.requests.Add(1)
+	class := min(max(o.status/100, 0), 5)
+	if o.err != nil {
+		class = 0
+	}
+	if class == 0 || class == 5 {
+		of.errors.Add(1)
+	}
+	of.latencies[canary.Bucket(o.took)].Add(1)
+	of.byClass[class].Inc()
+	of.seconds.Observe(o.took.Seconds())
+}
+
+// refused counts an answer that no replica gave.
+func (t *traffic) refused(status int) {
+	counter, found := t.refusals.Load(status)
+	if !found {
+		counter, _ = t.refusals.LoadOrStore(status, t.metrics.refusal(t.endpoint, status))
+	}
+	counter.(prometheus.Counter).Inc()
+}
+
+// forget drops the counters of revisions that have no replica any more.
+func (t *traffic) forget(keep map[int]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := map[int]*tally{}
+	before := *t.tallies.Load()
+	for number, kept := range before {
+		if keep[number] {
+			now[number] = kept
+		}
+	}
+	if len(now) != len(before) {
+		t.tallies.Store(&now)
+	}
+}
+
+func (c *tally) sample() canary.Sample {
+	s := canary.Sample{Requests: c.requests.Load(), Errors: c.errors.Load(), Latencies: map[int]int64{}}
+	for bucket := range c.latencies {
+		if n := c.latencies[bucket].Load(); n > 0 {
+			s.Latencies[bucket] = n
+		}
+	}
+	return s
+}
+
+// Load is what was measured of every endpoint in the table, by name.
+func (g *Gateway) Load() map[string]Load {
+	all := map[string]Load{}
+	for name, r := range *g.routes.Load() {
+		r.mu.Lock()
+		load := Load{Endpoint: name, Waiting: len(r.waiting), Revisions: map[int]canary.Sample{}}
+		for _, p := range r.peers {
+			if !p.relay {
+				load.Open += int(p.outstanding.Load())
+			}
+		}
+		r.mu.Unlock()
+		for revision, counted := range *r.traffic.tallies.Load() {
+			load.Revisions[revision] = counted.sample()
+		}
+		all[name] = load
+	}
+	return all
+}
