@@ -54,8 +54,9 @@ type Options struct {
 // methods may be called concurrently.
 type Flow struct {
 	Options
-	runner *runner
-	ticker *ticker
+	metrics *metrics
+	runner  *runner
+	ticker  *ticker
 	// news wakes the runner.
 	news chan struct{}
 }
@@ -72,7 +73,7 @@ func New(options Options) *Flow {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
-	f := &Flow{Options: o, news: make(chan struct{}, 1)}
+	f := &Flow{Options: o, metrics: newMetrics(), news: make(chan struct{}, 1)}
 	f.runner = newRunner(f)
 	f.ticker = &ticker{f: f}
 	return f
@@ -93,6 +94,15 @@ func (f *Flow) wake() {
 	case f.news <- struct{}{}:
 	default:
 	}
+}
+
+// told says that the event of a pipeline was written; empty is none.
+func (f *Flow) told(event string) {
+	if event == "" {
+		return
+	}
+	f.metrics.pipelines.WithLabelValues(wordOf(event)).Inc()
+	f.Queue.Announce()
 }
 
 // dueLimit is how many records a loop looks at in one round, and duePause how

@@ -45,8 +45,10 @@ func (f *Flow) SubmitPipeline(ctx context.Context, submission Submission) (p pip
 	if err != nil {
 		return pipeline.Pipeline{}, false, fmt.Errorf("storing the pipeline: %w", err)
 	}
-	f.Queue.Announce()
-	f.wake()
+	if created {
+		f.told(pipeline.EventSubmitted)
+		f.wake()
+	}
 	return p, created, nil
 }
 
@@ -269,7 +271,7 @@ func (f *Flow) change(ctx context.Context, id pipeline.ID, wish func(pipeline.Pi
 		if err != nil {
 			return pipeline.Pipeline{}, fmt.Errorf("changing pipeline %s: %w", id, err)
 		}
-		f.Queue.Announce()
+		f.told(next.Event)
 		f.wake()
 		return next, nil
 	}

@@ -66,6 +66,8 @@ func (r *runner) forget() {
 	r.led, r.cursor = false, 0
 	r.watching, r.jobs = map[job.ID]map[pipeline.ID]bool{}, map[pipeline.ID][]job.ID{}
 	r.troubles = map[pipeline.ID]string{}
+	r.f.metrics.running.Set(0)
+	r.f.metrics.stuck.Set(0)
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -126,6 +128,8 @@ func (r *runner) runOnce(ctx context.Context) error {
 		return err
 	}
 	r.led = true
+	r.f.metrics.running.Set(float64(len(r.jobs)))
+	r.f.metrics.stuck.Set(float64(len(r.troubles)))
 	return nil
 }
 
@@ -259,8 +263,8 @@ func (r *runner) turn(ctx context.Context, id pipeline.ID) (again bool, err erro
 // write writes a record; someone else may have been faster.
 func (r *runner) write(ctx context.Context, p pipeline.Pipeline) (again bool, err error) {
 	err = r.f.Store.UpdatePipeline(ctx, p)
-	if err == nil && p.Event != "" {
-		r.f.Queue.Announce()
+	if err == nil {
+		r.f.told(p.Event)
 	}
 	return true, ignoring(err, store.ErrConflict, store.ErrNotFound)
 }

@@ -144,6 +144,7 @@ func (f *Flow) putSchedule(ctx context.Context, s schedule.Schedule, document []
 		return s, err
 	}
 	if s.Event != "" {
+		f.metrics.ran(s.News, s.UpdatedAt)
 		f.Queue.Announce()
 	}
 	s.Event, s.News = "", nil

@@ -132,6 +132,9 @@ func New(options Options) (*Server, error) {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
+	if err := s.registry.Register(s.flow.Collector()); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
 	if s.backups != nil {
 		if err := s.registry.Register(&backupMetrics{s.backups}); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
