@@ -169,28 +169,43 @@ func (t *tx) claimKey(s *submission, full bool) (store.Inserted, bool, error) {
 			return store.Inserted{}, false, err
 		}
 	}
+	made, found, err := t.madeBy(k)
+	return store.Inserted{Job: made}, found, err
+}
+
+// madeBy returns the job that a key has made.
+func (s *session) madeBy(k *store.IdempotencyKey) (made job.Job, found bool, err error) {
 	var hash, record string
 	var seq int64
-	found, err := t.row(stKey, []any{k.Identity, k.Namespace, k.Key}, &hash, &seq, &record)
-	if err != nil || !found {
-		return store.Inserted{}, false, err
+	found, err = s.row(stKey, []any{k.Identity, k.Namespace, k.Key}, &hash, &seq, &record)
+	switch {
+	case err != nil || !found:
+		return made, false, err
+	case hash != k.BodyHash:
+		return made, true, store.ErrKeyReused
+	case record != "":
+		return made, true, json.Unmarshal([]byte(record), &made)
 	}
-	if hash != k.BodyHash {
-		return store.Inserted{}, true, store.ErrKeyReused
-	}
-	if record != "" {
-		var j job.Job
-		err := json.Unmarshal([]byte(record), &j)
-		return store.Inserted{Job: j}, true, err
-	}
-	made, err := t.jobs(stJobBySeq, seq)
-	if err == nil && len(made) == 0 {
+	jobs, err := s.jobs(stJobBySeq, seq)
+	if err == nil && len(jobs) == 0 {
 		err = fmt.Errorf("the key of %s leads to no job", k.Identity)
 	}
 	if err != nil {
-		return store.Inserted{}, true, err
+		return made, true, err
 	}
-	return store.Inserted{Job: made[0]}, true, nil
+	return jobs[0], true, nil
+}
+
+// MadeBy returns the job that a key has made.
+func (s *Store) MadeBy(ctx context.Context, key store.IdempotencyKey) (made job.Job, err error) {
+	err = s.read(ctx, "the job of a key", func(r *session) error {
+		found := false
+		if made, found, err = r.madeBy(&key); err == nil && !found {
+			err = store.ErrNotFound
+		}
+		return err
+	})
+	return made, err
 }
 
 func (t *tx) insertJob(seq, class int64, s *submission) (bool, error) {

@@ -60,9 +60,9 @@ func (s *Store) InsertPipeline(ctx context.Context, p store.NewPipeline) (stored
 	return stored, created, nil
 }
 
-func (t *tx) pipelineByKey(key store.IdempotencyKey) (made pipeline.Pipeline, found bool, err error) {
+func (s *session) pipelineByKey(key store.IdempotencyKey) (made pipeline.Pipeline, found bool, err error) {
 	var record, hash string
-	found, err = t.row(stPipelineByKey, []any{key.Identity, key.Namespace, key.Key}, &record, &hash)
+	found, err = s.row(stPipelineByKey, []any{key.Identity, key.Namespace, key.Key}, &record, &hash)
 	if err != nil || !found {
 		return pipeline.Pipeline{}, false, err
 	}
@@ -71,6 +71,18 @@ func (t *tx) pipelineByKey(key store.IdempotencyKey) (made pipeline.Pipeline, fo
 	}
 	err = json.Unmarshal([]byte(record), &made)
 	return made, true, err
+}
+
+// PipelineMadeBy returns the pipeline that a key has made.
+func (s *Store) PipelineMadeBy(ctx context.Context, key store.IdempotencyKey) (made pipeline.Pipeline, err error) {
+	err = s.read(ctx, "the pipeline of a key", func(r *session) error {
+		found := false
+		if made, found, err = r.pipelineByKey(key); err == nil && !found {
+			err = store.ErrNotFound
+		}
+		return err
+	})
+	return made, err
 }
 
 func (t *tx) insertPipeline(p pipeline.Pipeline, record, document string, key store.IdempotencyKey) (bool, error) {
