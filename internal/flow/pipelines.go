@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,7 +40,8 @@ type Submission struct {
 func (f *Flow) SubmitPipeline(ctx context.Context, submission Submission) (p pipeline.Pipeline, created bool, err error) {
 	insert, err := f.compile(ctx, submission)
 	if err != nil {
-		return pipeline.Pipeline{}, false, err
+		p, err = f.refuse(ctx, submission, err)
+		return p, false, err
 	}
 	p, created, err = f.Store.InsertPipeline(ctx, insert)
 	if err != nil {
@@ -50,6 +52,30 @@ func (f *Flow) SubmitPipeline(ctx context.Context, submission Submission) (p pip
 		f.wake()
 	}
 	return p, created, nil
+}
+
+// refuse answers a pipeline that cannot be accepted now. Where a template or a
+// job that it names is gone since, it may be the replay of one that was
+// accepted: that has the first answer.
+func (f *Flow) refuse(ctx context.Context, submission Submission, refusal error) (pipeline.Pipeline, error) {
+	if _, invalid := errors.AsType[*job.Invalid](refusal); !invalid || submission.Key == "" {
+		return pipeline.Pipeline{}, refusal
+	}
+	made, err := f.Store.PipelineMadeBy(ctx, keyOf(submission))
+	switch {
+	case err == nil:
+		return made, nil
+	case errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrKeyReused):
+		return pipeline.Pipeline{}, refusal
+	}
+	return pipeline.Pipeline{}, fmt.Errorf("looking for what the key has made: %w", err)
+}
+
+func keyOf(submission Submission) store.IdempotencyKey {
+	return store.IdempotencyKey{
+		Identity: submission.Identity, Namespace: cmp.Or(submission.Request.Namespace, defaultNamespace), Key: submission.Key,
+		BodyHash: bodyHash(submission.Request),
+	}
 }
 
 // compile turns what was sent into what is stored.
@@ -72,12 +98,8 @@ func (f *Flow) compile(ctx context.Context, submission Submission) (store.NewPip
 		Document: encode(request),
 	}
 	if submission.Key != "" {
-		out.Key = &store.IdempotencyKey{
-			Identity: submission.Identity, Namespace: request.Namespace, Key: submission.Key,
-			// Over what was asked for, not over the versions of templates that
-			// were found.
-			BodyHash: bodyHash(submission.Request),
-		}
+		key := keyOf(submission)
+		out.Key = &key
 	}
 	return out, nil
 }
@@ -277,9 +299,21 @@ func (f *Flow) change(ctx context.Context, id pipeline.ID, wish func(pipeline.Pi
 	}
 }
 
-// bodyHash tells a replay from a misuse of a key.
-func bodyHash(document any) string {
-	sum := sha256.Sum256(encode(document))
+// bodyHash tells a replay from a misuse of a key. It is over what was asked
+// for, and not over the versions of templates that were found; what is said
+// and what goes without saying are the same.
+func bodyHash(request api.NewPipeline) string {
+	request.Kind, request.Namespace = "", cmp.Or(request.Namespace, defaultNamespace)
+	request.Steps = slices.Clone(request.Steps)
+	for i := range request.Steps {
+		s := &request.Steps[i]
+		s.Namespace = cmp.Or(s.Namespace, request.Namespace)
+		s.After = slices.Clone(s.After)
+		for k := range s.After {
+			s.After[k].Condition = cmp.Or(s.After[k].Condition, string(pipeline.OnSuccess))
+		}
+	}
+	sum := sha256.Sum256(queue.Canonical(request))
 	return hex.EncodeToString(sum[:])
 }
 

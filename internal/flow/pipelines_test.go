@@ -381,6 +381,57 @@ func TestSubmitPipelineWithKeyAndLimits(t *testing.T) {
 	}
 }
 
+// TestKeyOfPipelineIsOverItsMeaning: the same pipeline written in another way
+// is the same, also when what it names is gone.
+func TestKeyOfPipelineIsOverItsMeaning(t *testing.T) {
+	w := newWorld(t)
+	err := w.data.PutTemplate(t.Context(), template.Template{
+		Name: "train", Version: 1, Parameters: []template.Parameter{{Name: "list", Type: template.List}},
+		Job: encode(map[string]any{"manifest": runs("train", "true")}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	submit := func(text string) (pipeline.Pipeline, bool, error) {
+		var request api.NewPipeline
+		if err := json.Unmarshal([]byte(text), &request); err != nil {
+			t.Fatal(err)
+		}
+		return w.flow.SubmitPipeline(t.Context(), Submission{Identity: "ci", Key: "k", Request: request})
+	}
+	const written = `{"name":"p","steps":[{"name":"a","template":{"name":"train"},"parameters":{"list":["x","y"]}},{"name":"b","after":[{"step":"a"}],"manifest":%s}]}`
+	const other = `{"steps":[{"template":{"name":"train"},"parameters":{"list":[ "\u0078","y"]},"name":"a","namespace":"default"},` +
+		`{"manifest":%s,"name":"b","after":[{"condition":"succeeded","step":"a"}]}],"name":"p","namespace":"default","kind":"Pipeline"}`
+	manifest := string(runs("b", "true"))
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(manifest), &members); err != nil {
+		t.Fatal(err)
+	}
+	shuffled := fmt.Sprintf(`{"spec":%s, "metadata":%s, "kind":"Job", "apiVersion":"batch/v1"}`, members["spec"], members["metadata"])
+	first, created, err := submit(fmt.Sprintf(written, manifest))
+	if err != nil || !created {
+		t.Fatal(created, err)
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, text := range []string{fmt.Sprintf(written, shuffled), fmt.Sprintf(other, manifest)} {
+			again, created, err := submit(text)
+			if err != nil || created || again.ID != first.ID {
+				t.Errorf("%s: %s, created %t, %v", when, again.ID, created, err)
+			}
+		}
+	}
+	check("at once")
+	if err := w.data.DeleteTemplate(t.Context(), "train", 1); err != nil {
+		t.Fatal(err)
+	}
+	check("without the template")
+	var invalid *job.Invalid
+	if _, _, err := submit(strings.Replace(fmt.Sprintf(written, manifest), `"x"`, `"z"`, 1)); !errors.As(err, &invalid) {
+		t.Errorf("another body: %v", err)
+	}
+}
+
 // TestRunStopsWithContext runs the loops as a process does.
 func TestRunStopsWithContext(t *testing.T) {
 	w := newWorld(t)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -68,7 +69,7 @@ func (q *Queue) Submit(ctx context.Context, submissions []Submission) []Submitte
 		}
 		insert, err := q.compile(ctx, known, submission, now)
 		if err != nil {
-			results[i].Err = err
+			results[i] = q.refuse(ctx, known, submission, err)
 			continue
 		}
 		inserts = append(inserts, insert)
@@ -156,19 +157,42 @@ func (q *Queue) newSubmission(spec job.Spec, demand capacity.Demand, text []byte
 // in another way has the same hash. Of a template it is over what was asked
 // for: the same request is a replay although the template was updated since.
 func bodyHash(spec job.Spec, manifestText []byte, request api.Submission) string {
-	var of any = spec
 	if request.Template != nil {
-		of, manifestText = request, nil
+		return hashOf(Canonical(request), nil)
 	}
-	text, err := json.Marshal(of)
+	text, err := json.Marshal(spec)
 	if err != nil {
 		panic("queue: a spec that JSON cannot hold: " + err.Error())
 	}
+	return hashOf(text, manifestText)
+}
+
+func hashOf(text, manifestText []byte) string {
 	sum := sha256.New()
 	sum.Write(text)
 	sum.Write([]byte{0})
 	sum.Write(manifestText)
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// Canonical is a document as JSON in one form: what was sent as JSON inside
+// of it loses its spaces, its escapes and the order of its members. Numbers
+// stay as they are written.
+func Canonical(document any) []byte {
+	text, err := json.Marshal(document)
+	if err != nil {
+		panic("queue: a document that JSON cannot hold: " + err.Error())
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		panic("queue: JSON that cannot be read: " + err.Error())
+	}
+	if text, err = json.Marshal(value); err != nil {
+		panic("queue: a value that JSON cannot hold: " + err.Error())
+	}
+	return text
 }
 
 // specOf merges the request over the manifest's annotations, which it

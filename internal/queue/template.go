@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/manifest"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/template"
 )
@@ -87,6 +89,76 @@ func (t *templates) find(ctx context.Context, ref api.TemplateRef) (template.Tem
 	}
 	t.read[ref] = of
 	return of, nil, nil
+}
+
+// maxEarlierVersions bounds how far back refuse looks.
+const maxEarlierVersions = 20
+
+// refuse answers a submission that cannot be accepted now. Where its template
+// was changed or deleted since, it may be the replay of one that was accepted:
+// that has the first answer.
+func (q *Queue) refuse(ctx context.Context, known *templates, submission Submission, refusal error) Submitted {
+	if _, invalid := errors.AsType[*job.Invalid](refusal); !invalid || submission.Key == "" || submission.Request.Template == nil {
+		return Submitted{Err: refusal}
+	}
+	namespaces, err := q.namespaces(ctx, known, submission.Request)
+	for _, namespace := range namespaces {
+		if allowed := submission.Namespaces; len(allowed) > 0 && !slices.Contains(allowed, namespace) {
+			continue
+		}
+		made, missing := q.Store.MadeBy(ctx, store.IdempotencyKey{
+			Identity: submission.Identity, Namespace: namespace, Key: submission.Key,
+			BodyHash: bodyHash(job.Spec{}, nil, submission.Request),
+		})
+		if missing == nil {
+			return Submitted{Job: made}
+		}
+		if !errors.Is(missing, store.ErrNotFound) && !errors.Is(missing, store.ErrKeyReused) {
+			err = missing
+		}
+	}
+	if err != nil {
+		return Submitted{Err: fmt.Errorf("looking for what the key has made: %w", err)}
+	}
+	return Submitted{Err: refusal}
+}
+
+// namespaces lists those that a request may have been accepted in, by the
+// versions of its template that there were; an idempotency key belongs to one.
+func (q *Queue) namespaces(ctx context.Context, known *templates, request api.Submission) ([]string, error) {
+	if request.Namespace != "" {
+		return []string{request.Namespace}, nil
+	}
+	version := request.Template.Version
+	least := max(1, version)
+	if version == 0 {
+		last, err := q.Store.LastTemplateVersion(ctx, request.Template.Name)
+		if err != nil {
+			return nil, fmt.Errorf("reading template %s: %w", request.Template.Name, err)
+		}
+		version, least = last, max(1, last-maxEarlierVersions+1)
+	}
+	var all []string
+	for ; version >= least && known.left > 0; version-- {
+		of, err := q.Store.TemplateVersion(ctx, request.Template.Name, version)
+		if errors.Is(err, store.ErrNotFound) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading template %s: %w", request.Template.Name, err)
+		}
+		rendered, faults := template.Render(of, request.Parameters)
+		known.left -= max(len(rendered), len(of.Job))
+		var base api.Submission
+		if len(faults) > 0 || json.Unmarshal(rendered, &base) != nil {
+			continue
+		}
+		compiled, _ := manifest.Compile(base.Manifest, base.Namespace, q.Admission)
+		if compiled.Namespace != "" && !slices.Contains(all, compiled.Namespace) {
+			all = append(all, compiled.Namespace)
+		}
+	}
+	return all, nil
 }
 
 // overlaid sets what a request says over what its template says, field by

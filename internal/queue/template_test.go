@@ -228,6 +228,63 @@ func TestKeysWithTemplates(t *testing.T) {
 	}
 }
 
+// TestKeysOutliveTemplates: what was accepted is answered again, although it
+// would not be accepted any more.
+func TestKeysOutliveTemplates(t *testing.T) {
+	f := newFixture(t, anyNamespace)
+	f.putTemplate(trainTemplate(1))
+	keyed := func(s *Submission) { s.Key = "k" }
+	team := func(s *Submission) { s.Key, s.Namespaces = "k", []string{"team"} }
+	first := f.try(from(0, `{"name":"a","team":"team"}`), keyed)
+	named := from(0, `{"name":"a"}`)
+	named.Namespace = "other"
+	second := f.try(named, keyed)
+	if first.Err != nil || second.Err != nil || first.Job.Spec.Namespace != "team" {
+		t.Fatalf("%+v, %+v", first, second)
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, test := range []struct {
+			request api.Submission
+			key     func(*Submission)
+			want    Submitted
+		}{
+			{from(0, `{"team":"team", "name":"\u0061"}`), keyed, first},
+			{from(0, `{"name":"a","team":"team"}`), team, first},
+			{named, keyed, second},
+		} {
+			got := f.try(test.request, test.key)
+			if got.Err != nil || got.Created || got.Job.ID != test.want.Job.ID {
+				t.Errorf("%s, the same request made %+v", when, got)
+			}
+		}
+		for name, refused := range map[string]Submitted{
+			"another body":      f.try(from(0, `{"name":"b","team":"team"}`), keyed),
+			"another version":   f.try(from(1, `{"name":"a","team":"team"}`), func(s *Submission) { s.Key = "l" }),
+			"another key":       f.try(from(0, `{"name":"a","team":"team"}`), func(s *Submission) { s.Key = "l" }),
+			"no key":            f.try(from(0, `{"name":"a","team":"team"}`)),
+			"another namespace": f.try(from(0, `{"name":"a","team":"team"}`), func(s *Submission) { s.Key, s.Namespaces = "k", []string{"other"} }),
+			"another identity":  f.try(from(0, `{"name":"a","team":"team"}`), func(s *Submission) { s.Key, s.Identity = "k", "bob" }),
+		} {
+			if _, invalid := errors.AsType[*job.Invalid](refused.Err); !invalid {
+				t.Errorf("%s, %s: %+v", when, name, refused)
+			}
+		}
+	}
+	if err := f.Store.DeleteTemplate(t.Context(), "train", 1); err != nil {
+		t.Fatal(err)
+	}
+	check("without the template")
+	next := trainTemplate(2)
+	next.Parameters = append(next.Parameters, template.Parameter{Name: "new", Type: template.String, Required: true})
+	next.Job = json.RawMessage(`{"namespace":"else","labels":{"x":"{{new}}"}` + strings.TrimPrefix(string(next.Job), `{"namespace":"{{team}}"`))
+	f.putTemplate(next)
+	if err := f.Store.DeleteTemplate(t.Context(), "train", 2); err != nil {
+		t.Fatal(err)
+	}
+	check("after another version")
+}
+
 // countingStore counts how often a template is read.
 type countingStore struct {
 	store.Store

@@ -47,6 +47,9 @@ type Pipelines interface {
 	// is now; created is false then. ErrKeyReused, or ErrConflict (the ID is
 	// taken).
 	InsertPipeline(ctx context.Context, p NewPipeline) (stored pipeline.Pipeline, created bool, err error)
+	// PipelineMadeBy returns the pipeline that a key has made, as it is now.
+	// ErrNotFound: it has made none. ErrKeyReused: it belongs to another body.
+	PipelineMadeBy(ctx context.Context, key IdempotencyKey) (pipeline.Pipeline, error)
 	// UpdatePipeline writes the record if Version-1 is stored, else
 	// ErrConflict; ErrNotFound. Nobody changes ID, Namespace or SubmittedBy.
 	UpdatePipeline(ctx context.Context, p pipeline.Pipeline) error

@@ -187,6 +187,9 @@ type Jobs interface {
 	// transition in one atomic write. The error is nil even where items
 	// failed; it is set when nothing could be tried.
 	Insert(ctx context.Context, submissions []Submission) ([]Inserted, error)
+	// MadeBy returns the job that a key has made, as a replay by Insert does.
+	// ErrNotFound: it has made none. ErrKeyReused: it belongs to another body.
+	MadeBy(ctx context.Context, key IdempotencyKey) (job.Job, error)
 	// Commit writes each change by itself: record, transition and counters in
 	// one atomic write. The slice has an error per change: nil, ErrConflict
 	// or ErrNotFound. The second error means that nothing was written, such

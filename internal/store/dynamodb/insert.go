@@ -376,6 +376,15 @@ func (s *Store) full(ctx context.Context, sub *store.Submission) (store.Inserted
 	}, nil
 }
 
+// MadeBy returns the job that a key has made.
+func (s *Store) MadeBy(ctx context.Context, key store.IdempotencyKey) (job.Job, error) {
+	made, found, err := s.madeBy(ctx, &key, s.now())
+	if err == nil && !found {
+		err = store.ErrNotFound
+	}
+	return made, wrap(err, "reading the job of a key")
+}
+
 // madeBy returns the job that a key has made.
 func (s *Store) madeBy(ctx context.Context, k *store.IdempotencyKey, now time.Time) (made job.Job, found bool, err error) {
 	i, err := s.get(ctx, TableState, keyKey(keyHash(k)))

@@ -2,7 +2,6 @@ package dynamodb
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -106,8 +105,7 @@ func (s *Store) insertPipeline(ctx context.Context, p store.NewPipeline) (made p
 	actions, parts := s.documentActions(pk, p.Document, 0)
 	r.parts = parts
 	if p.Key != nil {
-		sum := sha256.Sum256([]byte(mustText([]string{p.Key.Identity, p.Key.Namespace, p.Key.Key})))
-		r.key = hashOf(sum[:])
+		r.key = keyHash(p.Key)
 	}
 	record, err := s.pipelineItem(r)
 	if err != nil {
@@ -134,6 +132,18 @@ func (s *Store) insertPipeline(ctx context.Context, p store.NewPipeline) (made p
 	}
 	err = s.transactOne(ctx, u)
 	return made, err
+}
+
+// PipelineMadeBy returns the pipeline that a key has made.
+func (s *Store) PipelineMadeBy(ctx context.Context, key store.IdempotencyKey) (pipeline.Pipeline, error) {
+	found, err := s.get(ctx, TableState, pipelineKeyKey(keyHash(&key)))
+	if err == nil && textOf(found, attrHash) != key.BodyHash {
+		err = store.ErrKeyReused
+	}
+	if err != nil {
+		return pipeline.Pipeline{}, wrap(err, "reading the pipeline of a key")
+	}
+	return s.Pipeline(ctx, pipeline.ID(textOf(found, attrJob)))
 }
 
 // changePipeline writes a record over one of a version; nil removes it.

@@ -257,6 +257,9 @@ func testDeleteKeys(t *testing.T, open Opener) {
 		t.Error("the replay of a deleted job made another")
 	}
 	c.same("the deleted job", replay.Job, young)
+	made, err := c.MadeBy(c.ctx, store.IdempotencyKey{Identity: "me", Namespace: young.Spec.Namespace, Key: "young", BodyHash: "h"})
+	c.must(err)
+	c.same("the deleted job of the key", made, young)
 	c.want(c.tryInsert(keyed(c.submission(), "me", "young", "h2")).Err, store.ErrKeyReused)
 	c.insert(keyed(c.submission(), "me", "old", "h2"))
 

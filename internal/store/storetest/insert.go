@@ -100,9 +100,17 @@ func testReplay(t *testing.T, open Opener) {
 	c.must(replay.Err)
 	c.same("the job of a late replay", replay.Job, now)
 
+	made, err := c.MadeBy(c.ctx, store.IdempotencyKey{Identity: "me", Namespace: now.Spec.Namespace, Key: "k", BodyHash: "h"})
+	c.must(err)
+	c.same("the job of the key", made, now)
+
 	misuse := keyed(c.submission(), "me", "k", "h2")
 	c.want(c.tryInsert(misuse).Err, store.ErrKeyReused)
-	_, err := c.Job(c.ctx, misuse.Job.ID)
+	_, err = c.MadeBy(c.ctx, *misuse.Key)
+	c.want(err, store.ErrKeyReused)
+	_, err = c.MadeBy(c.ctx, store.IdempotencyKey{Identity: "me", Namespace: "team-c", Key: "k", BodyHash: "h"})
+	c.want(err, store.ErrNotFound)
+	_, err = c.Job(c.ctx, misuse.Job.ID)
 	c.want(err, store.ErrNotFound)
 
 	// Within one call, too.

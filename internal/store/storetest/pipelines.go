@@ -106,10 +106,15 @@ func testPipelineKeys(t *testing.T, open Opener) {
 		t.Error("a replay created a pipeline")
 	}
 	c.same("a replay", replay, first)
+	made, err := c.PipelineMadeBy(c.ctx, key)
+	c.must(err)
+	c.same("the pipeline of the key", made, first)
 
 	other := key
 	other.BodyHash = "other"
 	_, _, err = c.InsertPipeline(c.ctx, c.newPipeline(with(other)))
+	c.want(err, store.ErrKeyReused)
+	_, err = c.PipelineMadeBy(c.ctx, other)
 	c.want(err, store.ErrKeyReused)
 	for _, change := range []func(*store.IdempotencyKey){
 		func(k *store.IdempotencyKey) { k.Identity = "cd" },
@@ -118,6 +123,8 @@ func testPipelineKeys(t *testing.T, open Opener) {
 	} {
 		k := key
 		change(&k)
+		_, err := c.PipelineMadeBy(c.ctx, k)
+		c.want(err, store.ErrNotFound)
 		c.pipeline(with(k))
 	}
 	// A job's key of the same name is another key.
