@@ -34,6 +34,7 @@ type Config struct {
 	Backups     Backups   `json:"backups" doc:"Copies of the embedded database: where, how often, for how long."`
 	Webhooks    Webhooks  `json:"webhooks" doc:"How events are delivered to the addresses that users give."`
 	Regions     Regions   `json:"regions" doc:"Regions by name: prices, and the nodes that the local runtime simulates. Where there are none, gco up simulates a few small clusters."`
+	Gateway     Gateway   `json:"gateway" doc:"Requests to endpoints: the door of a region, and how long they wait."`
 	Accelerator FrontDoor `json:"accelerator" doc:"The front door that gco accelerator runs; not the one in AWS, which is aws.accelerator."`
 	AWS         AWS       `json:"aws" doc:"What infra/ builds in an AWS account."`
 }
@@ -68,6 +69,7 @@ func defaultFor(profile Profile) Config {
 		Placement:   defaultPlacement(),
 		Backups:     defaultBackups(),
 		Webhooks:    defaultWebhooks(),
+		Gateway:     defaultGateway(),
 		Accelerator: defaultFrontDoor(),
 		AWS:         defaultAWS(profile),
 	}
