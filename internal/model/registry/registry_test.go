@@ -502,7 +502,7 @@ func TestWhatIsInUseIsNeverCollected(t *testing.T) {
 		r := New(Options{Bucket: f.Bucket}) // waits for collections on the real clock
 		random := rand.New(rand.NewPCG(uint64(server), 1))
 		group.Go(func() {
-			for range 15 {
+			for range 6 {
 				files := map[string][]string{}
 				for range 3 {
 					files[fmt.Sprint(random.IntN(5))] = []string{fmt.Sprint("chunk ", random.IntN(8)), fmt.Sprint("chunk ", random.IntN(8))}
