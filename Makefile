@@ -40,8 +40,8 @@ demo: ## Run the whole system, kill a region, show that its jobs finish elsewher
 
 ##### Test
 
-.PHONY: test test-unit test-sim test-nested
-test: test-unit test-sim test-nested kubelab-test infra-test ## Run every test: units with -race, the simulation, nested modules
+.PHONY: test test-unit test-races test-sim test-nested
+test: test-unit test-races test-sim test-nested kubelab-test infra-test ## Run every test: units with -race, the simulation, nested modules
 
 test-unit: test-tools ## Test the main module with -race, in random order
 	go test -race -shuffle=on -timeout 25m ./...
@@ -50,6 +50,13 @@ test-unit: test-tools ## Test the main module with -race, in random order
 test-tools: $(VERSITYGW) ## Install the servers that tests run against
 	@scripts/emulators.sh >/dev/null
 	@scripts/kubelab.sh >/dev/null
+
+# Without -race, which costs such tests five times as long; test-unit runs a
+# little of each with it.
+test-races: test-tools ## Race for jobs for 1,000 rounds, and take the stores through more random lives
+	go test -count=1 ./internal/store/dynamodb -run '^TestRacingClaimers$$' -rounds=1000 -v -timeout 20m
+	go test -count=1 ./internal/store/storetest -run '^TestDrivers$$/^sqlite/^(Recount|Lanes)$$' -rapid.checks=60
+	go test -count=1 ./internal/store/storetest -run '^TestDrivers$$/^dynamodb/^(Recount|Lanes)$$' -rapid.checks=8
 
 # Without -race: one goroutine at a time runs in it by design, and it is 10
 # times as fast.

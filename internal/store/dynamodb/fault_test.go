@@ -3,6 +3,7 @@ package dynamodb_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/dynamodb"
@@ -363,46 +365,62 @@ func TestRestartFromSnapshot(t *testing.T) {
 	}
 }
 
-// TestRacingClaimers lets 100 claim each of 1,000 jobs, ten in a call, as a
-// region's agent does.
+// rounds is how many jobs TestRacingClaimers has raced for: few with -race,
+// 1,000 in make test-races.
+var rounds = flag.Int("rounds", 10, "jobs that 100 claimers race for")
+
+// TestRacingClaimers lets 100 claimers at four servers race for one job, round
+// after round. One wins, and the job says who; the others hear that they lost.
 func TestRacingClaimers(t *testing.T) {
-	t.Parallel()
-	const racers, calls, each = 100, 100, 10
+	const racers, servers = 100, 4
 	e := dynamotest.Start(t, dynamotest.Dynoxide)
-	s := opened(t, e, newWire(e))
-	for range calls {
-		var batch []store.Submission
-		for range each {
-			batch = append(batch, submission(""))
-		}
-		var placed, claims []store.Change
-		for _, made := range insert(t, s, batch...) {
-			placed = append(placed, change(t, made.Job, job.Event{Kind: job.Place, Region: "r"}))
-			claims = append(claims, change(t, placed[len(placed)-1].Job, job.Event{Kind: job.Claim}))
-		}
-		commit(t, s, placed...)
-		var winners [each]atomic.Int64
-		var all sync.WaitGroup
-		for range racers {
-			all.Go(func() {
-				errs, err := s.Commit(t.Context(), nil, claims)
-				if err != nil {
-					t.Error(err)
-				}
-				for i, err := range errs {
-					if err == nil {
-						winners[i].Add(1)
-					} else if !errors.Is(err, store.ErrConflict) {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		all.Wait()
-		for i := range winners {
-			if n := winners[i].Load(); n != 1 {
-				t.Fatalf("job %s was claimed %d times", claims[i].Job.ID, n)
-			}
+	options := e.Options()
+	var stores [servers]*dynamodb.Store
+	var err error
+	for n := range stores {
+		if stores[n], err = dynamodb.Open(t.Context(), options); err != nil {
+			t.Fatal(err)
 		}
 	}
+	region, err := stores[0].OpenSession(t.Context(), "r", "cluster", "session", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := &store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive}
+	for round := range *rounds {
+		placed := change(t, insert(t, stores[0], submission(""))[0].Job, job.Event{Kind: job.Place, Region: "r"})
+		commit(t, stores[0], placed)
+		var claims [racers]store.Change
+		for n := range claims {
+			claims[n] = change(t, placed.Job, job.Event{Kind: job.Claim, Reason: fmt.Sprint(n)})
+		}
+		var errs [racers]error
+		begin := make(chan struct{})
+		var all sync.WaitGroup
+		for n := range racers {
+			all.Go(func() {
+				<-begin
+				each, err := stores[n%servers].Commit(t.Context(), guard, claims[n:n+1])
+				errs[n] = errors.Join(append(each, err)...)
+			})
+		}
+		close(begin)
+		all.Wait()
+		var winners []string
+		for n, err := range errs {
+			if err == nil {
+				winners = append(winners, fmt.Sprint(n))
+			} else if !errors.Is(err, store.ErrConflict) {
+				t.Errorf("round %d: claimer %d failed: %v", round, n, err)
+			}
+		}
+		stored, err := stores[round%servers].Job(t.Context(), placed.Job.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(winners) != 1 || stored.Reason != winners[0] || stored.Attempt != 1 || stored.Version != placed.Job.Version+1 {
+			t.Fatalf("round %d: %v won, and the job says %q, attempt %d, version %d", round, winners, stored.Reason, stored.Attempt, stored.Version)
+		}
+	}
+	t.Logf("%d rounds of %d claimers at %d servers, one winner each", *rounds, racers, servers)
 }

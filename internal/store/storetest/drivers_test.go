@@ -21,13 +21,13 @@ var drivers = []struct {
 	open storetest.Opener
 	// lives is how many random lives a property test takes the driver through,
 	// unless -rapid.checks says otherwise: each opens a database and reads all
-	// of it after every step.
+	// of it after every step. These are for -race; make test-races takes more.
 	lives string
 }{
-	{"sqlite", openFile, "30"},
-	{"sqlite-memory", openMemory, "30"},
-	{"dynamodb on dynoxide", openDynamoDB(dynamotest.Dynoxide), "4"},
-	{"dynamodb on dynamodb-local", openDynamoDB(dynamotest.Local), "2"},
+	{"sqlite", openFile, "8"},
+	{"sqlite-memory", openMemory, "8"},
+	{"dynamodb on dynoxide", openDynamoDB(dynamotest.Dynoxide), "2"},
+	{"dynamodb on dynamodb-local", openDynamoDB(dynamotest.Local), "1"},
 }
 
 // mustRun names the drivers that a run of all tests has to have held to the

@@ -186,13 +186,13 @@ func testWake(t *testing.T, open Opener) {
 	}
 	waiting(first, second)
 	// Many at once.
-	c.many(450, func(s *job.Spec) { s.Retries = 5 }, place("r"), claim, failure)
+	c.many(250, func(s *job.Spec) { s.Retries = 5 }, place("r"), claim, failure)
 	_, err = c.Wake(c.ctx, c.now.Add(time.Hour))
 	c.must(err)
 	jobs, err := c.Waiting(c.ctx, first.Spec.Class, store.Position{}, 1000)
 	c.must(err)
-	if len(jobs) != 452 {
-		t.Errorf("%d of 452 jobs are awake", len(jobs))
+	if len(jobs) != 252 {
+		t.Errorf("%d of 252 jobs are awake", len(jobs))
 	}
 }
 

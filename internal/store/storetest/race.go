@@ -89,9 +89,10 @@ func testRaceForRoom(t *testing.T, open Opener) {
 }
 
 func testRaceForJob(t *testing.T, open Opener) {
+	const rounds = 10
 	c := newClient(t, open)
 	j := c.submit(func(s *job.Spec) { s.Retries = 100 })
-	for round := range 40 {
+	for round := range rounds {
 		j = c.apply(j, place("r"))
 		changes := make([]store.Change, racers)
 		for i := range changes {
@@ -120,8 +121,8 @@ func testRaceForJob(t *testing.T, open Opener) {
 	}
 	history, err := c.History(c.ctx, j.ID)
 	c.must(err)
-	if len(history) != 1+3*40 {
-		t.Errorf("%d transitions after 40 rounds of 3", len(history))
+	if len(history) != 1+3*rounds {
+		t.Errorf("%d transitions after %d rounds of 3", len(history), rounds)
 	}
 }
 
@@ -178,7 +179,7 @@ func indexOf(session string) (i int) {
 // report is either before the loss or refused.
 func testRaceAgainstGuard(t *testing.T, open Opener) {
 	c := newClient(t, open)
-	for range 20 {
+	for range 10 {
 		r := c.open("r")
 		guard := store.Guard{Region: "r", Epoch: r.Epoch, Lease: capacity.LeaseLive}
 		var changes []store.Change
