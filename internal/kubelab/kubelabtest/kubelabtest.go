@@ -5,10 +5,10 @@ package kubelabtest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,19 +22,37 @@ const startWithin = 3 * time.Minute
 
 // built is the program's path, which a script finds or builds.
 var built = sync.OnceValues(func() (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	command := exec.Command("bash", filepath.Join(filepath.Dir(file), "..", "..", "..", "scripts", "kubelab.sh"))
+	script, err := find(filepath.Join("scripts", "kubelab.sh"))
+	if err != nil {
+		return "", err
+	}
+	command := exec.Command("bash", script)
 	command.Stderr = os.Stderr
 	path, err := command.Output()
-	return strings.TrimSpace(string(path)), err
+	if err != nil {
+		return "", fmt.Errorf("building the kubelab program by %s: %w", script, err)
+	}
+	return strings.TrimSpace(string(path)), nil
 })
+
+// find looks for a file of the repository from the test's package upwards.
+func find(name string) (string, error) {
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil || dir == filepath.Dir(dir) {
+			return path, err
+		}
+	}
+	return "", err
+}
 
 // Binary is the path of the program.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := built()
 	if err != nil {
-		t.Fatalf("scripts/kubelab.sh, which builds the kubelab program: %v", err)
+		t.Fatal(err)
 	}
 	return path
 }
