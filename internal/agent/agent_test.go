@@ -36,7 +36,9 @@ type fakeRuntime struct {
 	changed    chan struct{}
 	fenced     chan struct{}
 	capacity   capacity.Snapshot
-	restless   func() capacity.Snapshot
+	// capacityErr is what Capacity fails with.
+	capacityErr error
+	restless    func() capacity.Snapshot
 }
 
 func newFakeRuntime() *fakeRuntime {
@@ -119,7 +121,7 @@ func (f *fakeRuntime) Capacity(context.Context) (capacity.Snapshot, error) {
 	if f.restless != nil {
 		return f.restless(), nil
 	}
-	return f.capacity, nil
+	return f.capacity, f.capacityErr
 }
 
 func (f *fakeRuntime) Changed() <-chan struct{}  { return f.changed }
