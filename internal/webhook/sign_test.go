@@ -10,6 +10,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/store"
 )
 
@@ -26,8 +27,8 @@ func TestPublishedVector(t *testing.T) {
 	}
 }
 
-// TestSignVerifies has an independent implementation verify what sign makes,
-// with each secret of a rotation, and notice what was changed.
+// TestSignVerifies has an independent implementation and our own verify what
+// sign makes, with each secret of a rotation, and notice what was changed.
 func TestSignVerifies(t *testing.T) {
 	now := time.Now()
 	body := []byte("{\"n\":\"é\\u0000\"}")
@@ -61,6 +62,13 @@ func TestSignVerifies(t *testing.T) {
 			}
 			if err := verifier.Verify(test.body, h); (err == nil) != test.valid {
 				t.Errorf("verified: %v", err)
+			}
+			receiver, err := client.NewReceiver(test.secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := receiver.Verify(h, test.body); (err == nil) != test.valid {
+				t.Errorf("verified by our own receiver: %v", err)
 			}
 		})
 	}

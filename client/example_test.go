@@ -1,0 +1,37 @@
+package client_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/gco-project/gco/client"
+)
+
+// The address of a webhook takes what GCO signed, and nothing else.
+func ExampleReceiver_Event() {
+	receiver, err := client.NewReceiver("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	address := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		event, err := receiver.Event(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		fmt.Println(event.ID, event.Type)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer address.Close()
+	response, err := http.Post(address.URL, "application/cloudevents+json", strings.NewReader("{}"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer response.Body.Close()
+	fmt.Println(response.Status)
+	// Output: 401 Unauthorized
+}
