@@ -24,6 +24,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gco-project/gco/internal/daemon"
 )
 
 // part is one group of measurements.
@@ -84,6 +86,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
+	daemon.TuneGC() // The store runs in this process, too.
 	stop, err := startProfile(*profile)
 	if err == nil {
 		err = b.runAll(ctx, selected)

@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -201,16 +199,9 @@ func (c *ControlPlane) pruned(deleted func([]job.ID)) func(context.Context, []jo
 	}
 }
 
-// collectAt is the control plane's GOGC: requests make much garbage and leave
-// little behind, so that half the collections cost a few MB and a tenth less
-// processor time for each job.
-const collectAt = 200
-
 // Run runs every loop of the control plane until ctx ends, and closes it.
 func (c *ControlPlane) Run(ctx context.Context) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
+	TuneGC()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.queue.Run(ctx) })
 	group.Go(func() error { return c.webhooks.Run(ctx) })
