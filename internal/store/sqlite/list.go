@@ -117,3 +117,21 @@ func matches(j job.Job, query store.ListQuery) bool {
 	}
 	return true
 }
+
+// pageOf keeps what a query selects of the records that were read. Where there
+// may be more, last is the record to go on after.
+func pageOf[T any](read []T, limit int, selects func(T) bool) (kept []T, last T, more bool) {
+	var looked T
+	for i, one := range read {
+		if len(kept) == limit {
+			return kept, looked, true
+		}
+		if looked = one; selects(one) {
+			kept = append(kept, one)
+		}
+		if i+1 == maxRead {
+			return kept, looked, true
+		}
+	}
+	return kept, last, false
+}

@@ -205,31 +205,15 @@ func (s *Store) Pipelines(ctx context.Context, query store.PipelineQuery) (store
 			limit = min(maxRead, query.Limit+1)
 		}
 		read, err := records[pipeline.Pipeline](r, id, append(args, limit)...)
-		page = pageOfPipelines(query, read)
+		var last pipeline.Pipeline
+		page.Pipelines, last, page.More = pageOf(read, query.Limit, func(p pipeline.Pipeline) bool {
+			return (len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, p.Namespace)) &&
+				(len(query.States) == 0 || slices.Contains(query.States, p.State))
+		})
+		page.Next = last.ID
 		return err
 	})
 	return page, err
-}
-
-// pageOfPipelines keeps what a query selects of the records that were read.
-func pageOfPipelines(query store.PipelineQuery, read []pipeline.Pipeline) store.PipelinePage {
-	var page store.PipelinePage
-	for i, p := range read {
-		if len(page.Pipelines) == query.Limit {
-			page.More = true
-			return page
-		}
-		page.Next = p.ID
-		page.More = i+1 == maxRead
-		if (len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, p.Namespace)) &&
-			(len(query.States) == 0 || slices.Contains(query.States, p.State)) {
-			page.Pipelines = append(page.Pipelines, p)
-		}
-	}
-	if !page.More {
-		page.Next = ""
-	}
-	return page
 }
 
 // DuePipelines lists those that somebody has to look at.

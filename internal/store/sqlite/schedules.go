@@ -125,30 +125,14 @@ func (s *Store) Schedules(ctx context.Context, query store.ScheduleQuery) (store
 			limit = min(maxRead, query.Limit+1)
 		}
 		read, err := records[schedule.Schedule](r, id, append(args, limit)...)
-		page = pageOfSchedules(query, read)
+		var last schedule.Schedule
+		page.Schedules, last, page.More = pageOf(read, query.Limit, func(s schedule.Schedule) bool {
+			return len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, s.Namespace)
+		})
+		page.Next = store.ScheduleName{Namespace: last.Namespace, Name: last.Name}
 		return err
 	})
 	return page, err
-}
-
-// pageOfSchedules keeps what a query selects of the records that were read.
-func pageOfSchedules(query store.ScheduleQuery, read []schedule.Schedule) store.SchedulePage {
-	var page store.SchedulePage
-	for i, s := range read {
-		if len(page.Schedules) == query.Limit {
-			page.More = true
-			return page
-		}
-		page.Next = store.ScheduleName{Namespace: s.Namespace, Name: s.Name}
-		page.More = i+1 == maxRead
-		if len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, s.Namespace) {
-			page.Schedules = append(page.Schedules, s)
-		}
-	}
-	if !page.More {
-		page.Next = store.ScheduleName{}
-	}
-	return page
 }
 
 // DueSchedules lists those that somebody has to look at.
