@@ -17,14 +17,11 @@ func (c *compiler) demand(spec *batchv1.JobSpec) capacity.Demand {
 	pod := &spec.Template.Spec
 	requests := containersNeed(pod, requestsOf)
 	c.checkPodResources(pod, requests)
-	requests.raisePodLevel(pod)
-	requests.addList(pod.Overhead)
 
 	count := max(parallel(spec), 0)
 	c.capResources(count, ceilings(pod))
 	group := capacity.PodGroup{Count: int(count)}
-	group.Requests = requests.resources()
-	group.Requests[capacity.Pods] = 1
+	group.Requests = requests.ofPod(pod)
 	group.NodeSelector = pod.NodeSelector
 	group.Affinity = c.affinity(pod)
 	for _, t := range pod.Tolerations {
@@ -33,6 +30,28 @@ func (c *compiler) demand(spec *batchv1.JobSpec) capacity.Demand {
 		})
 	}
 	return capacity.Demand{Pods: []capacity.PodGroup{group}}
+}
+
+// PodRequests is what the scheduler counts for a pod, whoever made it.
+func PodRequests(pod *corev1.PodSpec) capacity.Resources {
+	return containersNeed(pod, requestsOf).ofPod(pod)
+}
+
+// Resources counts a list, such as what a node can hold. Amounts that are not
+// positive are left out.
+func Resources(list corev1.ResourceList) capacity.Resources {
+	all := amounts{}
+	all.addList(list)
+	return all.resources()
+}
+
+// ofPod makes the sum over a pod's containers that of the pod.
+func (a amounts) ofPod(pod *corev1.PodSpec) capacity.Resources {
+	a.raisePodLevel(pod)
+	a.addList(pod.Overhead)
+	requests := a.resources()
+	requests[capacity.Pods] = 1
+	return requests
 }
 
 // requestsOf is what the scheduler counts for a container: its requests, and

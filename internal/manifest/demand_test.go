@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/manifest"
@@ -330,4 +333,20 @@ func hasFaultAt(faults []job.Fault, path string) bool {
 		}
 	}
 	return false
+}
+
+func TestPodRequestsAndResourcesCountAsADemandDoes(t *testing.T) {
+	list := corev1.ResourceList{"cpu": resource.MustParse("1500m"), "memory": resource.MustParse("1Gi"), "nvidia.com/gpu": resource.MustParse("2"), "gone": {}}
+	pod := &corev1.PodSpec{
+		Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: list}}},
+		Overhead:   corev1.ResourceList{"cpu": resource.MustParse("500m")},
+	}
+	want := capacity.Resources{"cpu": 2000, "memory": 1 << 30, "nvidia.com/gpu": 2, "pods": 1}
+	if got := manifest.PodRequests(pod); !got.Equal(want) {
+		t.Errorf("a pod requests %v, want %v", got, want)
+	}
+	want = capacity.Resources{"cpu": 1500, "memory": 1 << 30, "nvidia.com/gpu": 2}
+	if got := manifest.Resources(list); !got.Equal(want) {
+		t.Errorf("the list counts %v, want %v", got, want)
+	}
 }
