@@ -7,6 +7,9 @@ type Snapshot struct {
 	// Provisionable nodes do not exist yet and may still be added; Free
 	// equals Total in each.
 	Provisionable []NodeShape `json:"provisionable,omitempty"`
+	// Models are the versions of models that are here, whole and verified, as
+	// NAME@VERSION, sorted.
+	Models []string `json:"models,omitempty"`
 }
 
 // NodeShape is Count nodes that a scheduler could not tell apart.

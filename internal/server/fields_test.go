@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write fields.json anew from the comment
 func TestFieldTextsAreThoseOfTheCode(t *testing.T) {
 	texts := map[string]string{}
 	structs := map[string]*ast.StructType{}
-	for _, dir := range []string{filepath.Join("..", "..", "api"), filepath.Join("..", "capacity")} {
+	for _, dir := range []string{filepath.Join("..", "..", "api"), filepath.Join("..", "capacity"), filepath.Join("..", "model")} {
 		readComments(t, dir, texts, structs)
 	}
 	want, err := json.MarshalIndent(texts, "", "  ")

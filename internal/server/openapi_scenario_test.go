@@ -182,6 +182,7 @@ func playScenario(t *testing.T, record *recorder) {
 		o.wrapStore = func(db store.Store) store.Store { return brokenStore{db, broken} }
 		o.wrapQueue = func(q Queue) Queue { return brokenQueue{q, broken} }
 		o.wrapBackups = func(b Backups) Backups { return brokenBackups{b, broken} }
+		o.wrapModels = func(m Models) Models { return newBrokenModels(t, m, broken) }
 		o.prices = placement.Prices{"cpu": {OnDemand: 0.04, Spot: &spot}, "memory": {OnDemand: 0.01, Spot: &spot}}
 		o.Prices = func(string) map[string]api.Price {
 			return map[string]api.Price{"cpu": {OnDemand: 0.04, Spot: &spot}}
@@ -199,7 +200,9 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.schedules()
 	sc.webhooks()
 	sc.keepsBackups()
+	sc.keepsModels()
 	sc.regions()
+	sc.endpoints()
 	sc.jobLife()
 	sc.logs()
 	sc.regionAnswers()
@@ -236,7 +239,7 @@ func (sc *scenario) mustFail(status int, err error) {
 func (sc *scenario) refusals() {
 	j := sc.submit()
 	sc.must(errors.Join(func() error { _, err := sc.admin.CancelJob(sc.t.Context(), j.ID); return err }()))
-	nobody := sc.secret(api.NewToken{Role: "invoker", Name: "nobody"})
+	nobody := sc.secret(api.NewToken{Role: "invoker", Name: "nobody", Endpoints: []string{"other"}})
 	speaker := sc.secret(api.NewToken{Role: "agent", Name: "speaker", Region: testRegion})
 	for _, r := range sc.server.routes {
 		path := strings.NewReplacer("{id}", j.ID, "{region}", testRegion, "{job}", j.ID, "{attempt}", "1", "{name}", "none", "{namespace}", "none", "{version}", "1").Replace(r.path)
@@ -259,7 +262,7 @@ func (sc *scenario) refusals() {
 		if r.body != nil {
 			send(415, path, map[string]string{"Content-Type": "text/html"}, "x")
 			if r.body.limit > 0 {
-				send(413, path, map[string]string{"Content-Type": "application/json"}, strings.Repeat(" ", int(r.body.limit)+1))
+				send(413, path, map[string]string{"Content-Type": r.body.contentTypes()[0]}, strings.Repeat(" ", int(r.body.limit)+1))
 			}
 			if r.body.types["application/json"] != nil {
 				send(400, path, map[string]string{"Content-Type": "application/json"}, "{")
@@ -689,6 +692,7 @@ func (sc *scenario) tokens() {
 	sc.must(err)
 	_, err = sc.admin.CreateToken(ctx, api.NewToken{Name: "user", Role: "invoker", Endpoints: []string{"llm"}})
 	sc.must(err)
+	sc.must(sc.admin.MayInvoke(ctx, sc.token, "llm"))
 	created, err := sc.admin.CreateToken(ctx, api.NewToken{Name: "viewer", Role: "viewer", Namespaces: []string{"team-a"}, ExpiresIn: "1h"})
 	sc.must(err)
 	_, err = sc.admin.CreateToken(ctx, api.NewToken{Name: "viewer", Role: "viewer"})

@@ -16,8 +16,10 @@ var tags = []*huma.Tag{
 	{Name: "jobs", Description: "Submit jobs and follow them."},
 	{Name: "pipelines", Description: "Jobs that wait for others."},
 	{Name: "schedules", Description: "Clocks that submit."},
+	{Name: "models", Description: "Weights by name and version, in chunks."},
 	{Name: "templates", Description: "Submissions with parameters, kept by name and version."},
 	{Name: "events", Description: "What happened, as it happens."},
+	{Name: "endpoints", Description: "Inference services, and who may use them."},
 	{Name: "regions", Description: "Where jobs run."},
 	{Name: "agents", Description: "The protocol between control plane and agents."},
 	{Name: "tokens", Description: "Who may do what."},
@@ -56,8 +58,11 @@ func (s *Server) table(metricsNeedToken bool) []*route {
 	routes = append(routes, s.templateRoutes()...)
 	routes = append(routes, s.pipelineRoutes()...)
 	routes = append(routes, s.scheduleRoutes()...)
+	routes = append(routes, s.endpointRoutes()...)
+	routes = append(routes, s.modelRoutes()...)
 	routes = append(routes, s.backupRoutes()...)
 	routes = append(routes, s.webhookRoutes()...)
+	routes = append(routes, s.accessRoutes()...)
 	routes = append(routes, s.regionRoutes()...)
 	routes = append(routes, s.agentRoutes()...)
 	routes = append(routes, s.tokenRoutes()...)

@@ -25,7 +25,9 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/flow"
+	"github.com/gco-project/gco/internal/gateway"
 	"github.com/gco-project/gco/internal/joblog"
+	"github.com/gco-project/gco/internal/serving"
 	"github.com/gco-project/gco/internal/store"
 )
 
@@ -40,12 +42,13 @@ const (
 	maxHeaderBytes  = 64 << 10
 )
 
-// Options is what a Server is made of. Store, Queue, Flow, Broker and Archive are
-// required.
+// Options is what a Server is made of. Store, Queue, Flow, Serving, Broker and
+// Archive are required.
 type Options struct {
 	Store   store.Store
 	Queue   Queue
 	Flow    *flow.Flow
+	Serving *serving.Serving
 	Broker  *joblog.Broker
 	Archive *joblog.Archive
 
@@ -53,8 +56,13 @@ type Options struct {
 	Identifier Identifier
 	// Backups are served where there is something that keeps them.
 	Backups Backups
+	// Models is the model registry; nil serves no models.
+	Models Models
 	// Webhooks delivers events; nil serves no webhooks.
 	Webhooks Webhooks
+	// Inference is what the server's gateway is made of, but for what it shares
+	// with the server; nil serves no requests for endpoints.
+	Inference *gateway.Options
 
 	Clock clock.WithTicker
 	Log   *slog.Logger
@@ -74,10 +82,14 @@ type Server struct {
 	store    store.Store
 	queue    Queue
 	flow     *flow.Flow
+	serving  *serving.Serving
 	broker   *joblog.Broker
 	archive  *joblog.Archive
 	backups  Backups
+	models   Models
 	webhooks Webhooks
+	gateway  *gateway.Gateway
+	inferred *routeMetrics
 	clock    clock.WithTicker
 	log      *slog.Logger
 	prices   func(region string) map[string]api.Price
@@ -101,8 +113,8 @@ type Server struct {
 // New returns a Server that can serve at once.
 func New(options Options) (*Server, error) {
 	s := &Server{
-		store: options.Store, queue: options.Queue, flow: options.Flow, broker: options.Broker, archive: options.Archive,
-		backups: options.Backups, webhooks: options.Webhooks,
+		store: options.Store, queue: options.Queue, flow: options.Flow, serving: options.Serving, broker: options.Broker, archive: options.Archive,
+		backups: options.Backups, models: options.Models, webhooks: options.Webhooks,
 		clock: options.Clock, log: options.Log, prices: options.Prices, registry: options.Metrics,
 		timing: options.Stream.withDefaults(),
 	}
@@ -126,6 +138,11 @@ func New(options Options) (*Server, error) {
 	var err error
 	if s.metrics, err = newMetrics(s, options.Version); err != nil {
 		return nil, err
+	}
+	if options.Inference != nil {
+		if err := s.newGateway(*options.Inference); err != nil {
+			return nil, err
+		}
 	}
 	if options.Webhooks != nil {
 		if err := s.registry.Register(options.Webhooks.Collector()); err != nil {
@@ -162,6 +179,7 @@ func (s *Server) mount() http.Handler {
 			s.serve(r, w, request)
 		})
 	}
+	s.inferred = s.metrics.of(&route{path: gateway.Prefix})
 	f := &front{server: s, mux: mux, none: s.metrics.of(&route{method: "other"})}
 	mux.HandleFunc("/", f.nowhere)
 	return f

@@ -29,8 +29,10 @@ import (
 	"github.com/gco-project/gco/internal/flow"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/model/registry"
 	"github.com/gco-project/gco/internal/placement"
 	"github.com/gco-project/gco/internal/queue"
+	"github.com/gco-project/gco/internal/serving"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/sqlite"
 	"github.com/gco-project/gco/internal/webhook"
@@ -45,6 +47,7 @@ type system struct {
 	store    store.Store
 	queue    *queue.Queue
 	flow     *flow.Flow
+	serving  *serving.Serving
 	webhooks *webhook.Outbox
 	broker   *joblog.Broker
 	archive  *joblog.Archive
@@ -71,6 +74,8 @@ type setUp struct {
 	wrapQueue func(Queue) Queue
 	// wrapBackups does that for the keeper of backups.
 	wrapBackups func(Backups) Backups
+	// wrapModels does that for the model registry.
+	wrapModels func(Models) Models
 	prices      placement.Prices
 	// webhooks is how many there may be; 0 is enough.
 	webhooks  int
@@ -82,7 +87,7 @@ type setUp struct {
 
 func start(t testing.TB, change ...func(*setUp)) *system {
 	t.Helper()
-	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }, wrapBackups: func(b Backups) Backups { return b }}
+	set := setUp{wrapStore: func(s store.Store) store.Store { return s }, wrapQueue: func(q Queue) Queue { return q }, wrapBackups: func(b Backups) Backups { return b }, wrapModels: func(m Models) Models { return m }}
 	for _, f := range change {
 		f(&set)
 	}
@@ -109,19 +114,25 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	s.broker = joblog.NewBroker(joblog.BrokerOptions{
 		Wake: func(region string) { s.queue.Wake(region) }, Wait: set.wait, Waiting: set.waiting, Server: s.url,
 	})
+	over := set.wrapStore(db)
+	s.serving = serving.New(serving.Options{
+		Store: over, Log: log, Placement: placement.DefaultPolicy(), Clock: set.clock,
+		Leading: func() bool { return s.queue.Leading() }, Wake: func(region string) { s.queue.Wake(region) },
+	})
 	s.queue = queue.New(queue.Options{
 		Store: db, Log: log, Holder: "only", Admission: policy, Placement: placement.DefaultPolicy(),
 		Limits: set.limits, Timing: queue.LocalTiming, Requests: s.broker.Requests, Clock: set.clock,
-		Prices: map[string]placement.Prices{testRegion: set.prices},
+		Prices: map[string]placement.Prices{testRegion: set.prices}, Endpoints: s.serving,
 	})
 	options := set.Options
-	options.Store, options.Queue = set.wrapStore(db), set.wrapQueue(s.queue)
+	options.Store, options.Queue = over, set.wrapQueue(s.queue)
 	s.flow = flow.New(flow.Options{Store: options.Store, Queue: s.queue, Clock: set.clock, Log: log})
-	options.Flow = s.flow
+	options.Flow, options.Serving = s.flow, s.serving
 	s.webhooks = s.outbox(options.Store, log, set.webhooks)
 	options.Webhooks = s.webhooks
 	options.Broker, options.Archive = s.broker, s.archive
 	options.Backups = set.wrapBackups(s.keeper(db, log))
+	options.Models = set.wrapModels(registry.New(registry.Options{Bucket: s.bucket, Log: log}))
 	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
 	options.Version = api.Version{Version: "test", Commit: "none", Go: "go"}
 	if s.server, err = New(options); err != nil {
@@ -186,6 +197,7 @@ func (s *system) serve(listener net.Listener, noLoops bool) {
 	if !noLoops {
 		running.Go(func() { _ = s.queue.Run(ctx) })
 		running.Go(func() { _ = s.flow.Run(ctx) })
+		running.Go(func() { _ = s.serving.Run(ctx) })
 		running.Go(func() { _ = s.webhooks.Run(ctx) })
 	}
 	s.stop = sync.OnceFunc(func() {

@@ -276,30 +276,36 @@ func (p *pull) copied(chunk model.Chunk, buffer []byte) bool {
 	return err == nil && sumOf(buffer) == chunk.SHA256
 }
 
+// fetch tries again where the content breaks off on its way, or is not what it
+// should be.
 func (p *pull) fetch(ctx context.Context, chunk model.Chunk, buffer []byte) error {
+	var last error
 	for range fetches {
-		whole, err := p.fetchOnce(ctx, chunk, buffer)
-		if err != nil || whole {
+		content, err := p.Source.Chunk(ctx, chunk.SHA256)
+		if err != nil {
 			return err
 		}
+		last = errors.Join(receive(content, buffer, chunk.SHA256), content.Close())
+		if last == nil || ctx.Err() != nil {
+			return last
+		}
 	}
-	return fmt.Errorf("%w: %s is not what its name says; 'gco models verify' tells what else is", ErrCorrupt, chunk.SHA256)
+	return last
 }
 
-// fetchOnce tells whether what came is what was asked for.
-func (p *pull) fetchOnce(ctx context.Context, chunk model.Chunk, buffer []byte) (bool, error) {
-	content, err := p.Source.Chunk(ctx, chunk.SHA256)
-	if err != nil {
-		return false, err
+// receive fills the buffer with a content that has its length and the sum.
+func receive(content io.Reader, buffer []byte, sum string) error {
+	_, err := io.ReadFull(content, buffer)
+	if err == nil {
+		var n int
+		if n, err = content.Read(make([]byte, 1)); n == 0 && errors.Is(err, io.EOF) && sumOf(buffer) == sum {
+			return nil
+		}
 	}
-	defer content.Close()
-	if _, err := io.ReadFull(content, buffer); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return false, nil
-	} else if err != nil {
-		return false, fmt.Errorf("reading a chunk: %w", err)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("reading a chunk: %w", err)
 	}
-	n, err := content.Read(make([]byte, 1))
-	return n == 0 && errors.Is(err, io.EOF) && sumOf(buffer) == chunk.SHA256, nil
+	return fmt.Errorf("%w: %s is not what its name says; 'gco models verify' tells what else is", ErrCorrupt, sum)
 }
 
 func sumOf(content []byte) string {
