@@ -11,7 +11,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X $(MODULE)/interna
 
 # Modules of their own, which ./... does not reach. infra/infra.mk and
 # kubelab/kubelab.mk have the targets of those two.
-NESTED := $(patsubst %/go.mod,%,$(wildcard bench/river/go.mod))
+NESTED := $(patsubst %/go.mod,%,$(wildcard bench/river/go.mod deploy/image/go.mod))
 MODULES := . $(NESTED) $(patsubst %/go.mod,%,$(wildcard infra/go.mod kubelab/go.mod))
 
 # Tools, by exact version, kept outside the checkout and by Go release: a
@@ -134,6 +134,16 @@ release: ## Build dist/: gco for linux and darwin, amd64 and arm64, and SHA256SU
 	  rm -r dist/$$name; \
 	done; done
 	@cd dist && sha256sum *.tar.gz >SHA256SUMS && cat SHA256SUMS
+
+.PHONY: image
+# Without a container engine. The same commit gives the same digest.
+image: ## Build dist/image, an OCI layout for linux on amd64 and arm64 [PUSH=REGISTRY/NAME:TAG]
+	@mkdir -p dist/image
+	@for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GOBUILD) -buildvcs=false -o dist/image/gco-$$arch ./cmd/gco; done
+	@export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}; \
+	cd deploy/image && go run . -version $(VERSION) -out ../../dist/image $(if $(PUSH),-push '$(PUSH)') \
+	  -binary linux/amd64=../../dist/image/gco-amd64 -binary linux/arm64=../../dist/image/gco-arm64
+	@rm dist/image/gco-*
 
 .PHONY: generate format clean
 generate: ## Write the generated files anew
