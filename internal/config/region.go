@@ -16,6 +16,8 @@ import (
 type Region struct {
 	Nodes  []Node           `json:"nodes" doc:"Nodes that the local runtime accounts jobs against. A Kubernetes region reports its own and ignores them."`
 	Prices map[string]Price `json:"prices" doc:"Price of one piece of a resource for one hour, in any one currency: a core of cpu, a GiB of memory or ephemeral-storage, one of anything else."`
+
+	Kubernetes Kubernetes `json:"kubernetes" doc:"The region's cluster, for an agent with the Kubernetes runtime."`
 }
 
 // Node is Count nodes of one shape.
@@ -72,12 +74,18 @@ func (r Regions) validate(path string) []Fault {
 		if !regionName.MatchString(name) {
 			faults = append(faults, faultf(joinPath(path, name), "%q is not a region name (lower-case letters, digits and hyphens, at most 63)", name))
 		}
-		for i, node := range r[name].Nodes {
-			at := fmt.Sprintf("%s.nodes[%d].resources", joinPath(path, name), i)
-			for _, needed := range []string{"cpu", "memory"} {
-				if _, set := node.Resources[needed]; !set {
-					faults = append(faults, faultf(at, "%s is missing: without it no job fits on the node", needed))
-				}
+		faults = append(faults, validateNodes(joinPath(path, name)+".nodes", r[name].Nodes)...)
+		faults = append(faults, validateNodes(joinPath(path, name)+".kubernetes.provisionable", r[name].Kubernetes.Provisionable)...)
+	}
+	return faults
+}
+
+func validateNodes(path string, nodes []Node) []Fault {
+	var faults []Fault
+	for i, node := range nodes {
+		for _, needed := range []string{"cpu", "memory"} {
+			if _, set := node.Resources[needed]; !set {
+				faults = append(faults, faultf(fmt.Sprintf("%s[%d].resources", path, i), "%s is missing: without it no job fits on the node", needed))
 			}
 		}
 	}
