@@ -18,13 +18,10 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.Page, er
 	if query.Limit <= 0 {
 		return page, nil
 	}
-	source, err := s.sourceOf(ctx, query)
-	if err != nil {
-		return page, wrap(err, "reading jobs")
-	}
-	read := s.perShard(query, len(source.partitions))
+	source := s.sourceOf(query)
+	read := s.perShard(query.Limit, source)
 	shards := make([]shardPage, len(source.partitions))
-	err = each(ctx, len(shards), func(ctx context.Context, i int) error {
+	err := each(ctx, len(shards), func(ctx context.Context, i int) error {
 		q := source.query
 		q.pk, q.limit = source.partitions[i], read
 		items, _, next, err := s.page(ctx, q, nil)
@@ -46,6 +43,8 @@ type source struct {
 	partitions []string
 	// places tells that the items are places, and the records are elsewhere.
 	places bool
+	// wider tells that there are jobs in it that are not asked for.
+	wider bool
 	// id finds the ID in a sort key.
 	id func(sort string) job.ID
 }
@@ -58,72 +57,72 @@ type shardPage struct {
 }
 
 // sourceOf chooses what tells the most of a query: the region, then the
-// namespaces, then the states.
-func (s *Store) sourceOf(ctx context.Context, q store.ListQuery) (source, error) {
-	before := ""
-	if q.Before != "" {
-		before = ageKey(q.Before)
-		before = before[:len(before)-1] + string(before[len(before)-1]-1) + afterAll
+// namespaces, then the states. What has more partitions than items may be
+// looked at is read from the list of all jobs.
+func (s *Store) sourceOf(q store.ListQuery) source {
+	namespaces := slices.Compact(slices.Sorted(slices.Values(q.Namespaces)))
+	states := slices.Compact(slices.Sorted(slices.Values(q.States)))
+	if len(states) == len(job.States) {
+		states = nil
 	}
-	indexed := source{
-		query: query{table: TableJobs, sort: attrSubmittedAt, to: before, newest: true},
-		id:    func(sort string) job.ID { _, id, _ := strings.Cut(sort, "#"); return job.ID(id) },
-	}
-	var values []string
-	switch namespaces := slices.Compact(slices.Sorted(slices.Values(q.Namespaces))); {
+	most := maxRead / s.shards.Index
+	wider := len(q.Labels) > 0 || q.Template != ""
+	switch {
 	case q.Region != "":
-		from := source{query: query{table: TableState, partition: attrPK, sort: attrSK, newest: true}, places: true, partitions: s.partitionsOf(listRegion + q.Region)}
-		if q.Before != "" {
-			id := string(q.Before)
-			from.to = id[:len(id)-1] + string(id[len(id)-1]-1) + afterAll
-		}
-		from.id = func(sort string) job.ID { return job.ID(sort) }
-		return from, nil
-	case len(namespaces) > 0 && len(namespaces) <= maxNamespaces:
-		indexed.index, indexed.partition, values = indexNamespace, attrNamespace, namespaces
-	default:
-		v, err := s.log.fresh(ctx)
-		if err != nil {
-			return source{}, err
-		}
-		indexed.index, indexed.partition, values = indexStatus, attrStatus, v.listings(q.States)
+		return s.listSource(listRegion+q.Region, q.Before, wider || len(namespaces)+len(states) > 0)
+	case 0 < len(namespaces) && len(namespaces) <= most:
+		return s.indexSource(indexNamespace, attrNamespace, namespaces, q.Before, wider || len(states) > 0)
+	case 0 < len(states) && len(states) <= most:
+		return s.indexSource(indexStatus, attrStatus, textsOf(states), q.Before, wider || len(namespaces) > 0)
+	}
+	return s.listSource(listAll, q.Before, wider || len(namespaces)+len(states) > 0)
+}
+
+// listSource reads a list that is in the order of IDs.
+func (s *Store) listSource(list string, before job.ID, wider bool) source {
+	return source{
+		query:      query{table: TableState, partition: attrPK, sort: attrSK, to: justBefore(string(before)), newest: true},
+		partitions: s.partitionsOf(list), places: true, wider: wider,
+		id: func(sort string) job.ID { return job.ID(sort) },
+	}
+}
+
+// indexSource reads an index of the table of jobs that is in the order of their
+// age, under some values of its partition key.
+func (s *Store) indexSource(index, partition string, values []string, before job.ID, wider bool) source {
+	end := ""
+	if before != "" {
+		end = justBefore(ageKey(before))
+	}
+	from := source{
+		query: query{table: TableJobs, index: index, partition: partition, sort: attrSubmittedAt, to: end, newest: true},
+		wider: wider,
+		id:    func(sort string) job.ID { _, id, _ := strings.Cut(sort, "#"); return job.ID(id) },
 	}
 	for _, value := range values {
 		for shard := range s.shards.Index {
-			indexed.partitions = append(indexed.partitions, sharded(value, shard))
+			from.partitions = append(from.partitions, sharded(value, shard))
 		}
 	}
-	return indexed, nil
+	return from
 }
 
-// maxNamespaces is how many namespaces are merged from their own keys; for
-// more it is better to walk all jobs.
-const maxNamespaces = 20
-
-// listings are the values of the attribute status that jobs in these states
-// have, of those that any job has.
-func (v *view) listings(states []job.State) []string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var all []string
-	for key := range v.counts {
-		if len(states) == 0 || slices.Contains(states, key.State) {
-			all = append(all, listedAs(key.State))
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
+// spare is how many places more than a page needs are looked up, for those whose
+// job has gone.
+const spare = 8
 
 // perShard is how much to read of each shard: its part of a page and a reserve
-// for chance, or its part of all that may be read where a filter rejects.
-func (s *Store) perShard(q store.ListQuery, shards int) int {
-	shards = max(1, shards)
-	filtered := len(q.Labels) > 0 || q.Template != "" || len(q.States) > 0 || q.Region != "" && len(q.Namespaces) > 0
-	if filtered {
+// for chance, or its part of all that may be read where not all is wanted. A
+// place counts twice there, with its record.
+func (s *Store) perShard(limit int, from source) int {
+	shards := max(1, len(from.partitions))
+	if from.wider {
+		if from.places {
+			shards *= 2
+		}
 		return max(1, maxRead/shards)
 	}
-	part := float64(q.Limit) / float64(min(shards, s.shards.Index))
+	part := float64(limit) / float64(min(shards, s.shards.Index))
 	return min(int(math.Ceil(part+2*math.Sqrt(part)))+2, maxRead)
 }
 
@@ -143,6 +142,10 @@ func (s *Store) pageOf(ctx context.Context, q store.ListQuery, from source, shar
 	slices.SortFunc(items, func(a, b item) int { return compareText(b, a, from.sort) })
 	// A job that changes its state while the list is read may be seen twice.
 	items = slices.CompactFunc(items, func(a, b item) bool { return textOf(a, from.sort) == textOf(b, from.sort) })
+	if enough := q.Limit + spare; from.places && !from.wider && len(items) > enough {
+		items, page.More = items[:enough], true
+		frontier = textOf(items[enough-1], from.sort)
+	}
 	records, err := s.recordsOf(ctx, from, items)
 	if err != nil {
 		return page, wrap(err, "reading jobs")
@@ -182,6 +185,14 @@ func (s *Store) recordsOf(ctx context.Context, from source, items []item) ([]*re
 		}
 	}
 	return all, nil
+}
+
+func textsOf(states []job.State) []string {
+	all := make([]string, len(states))
+	for n, state := range states {
+		all[n] = string(state)
+	}
+	return all
 }
 
 func matches(j job.Job, q store.ListQuery) bool {

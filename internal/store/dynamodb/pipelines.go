@@ -254,7 +254,7 @@ func (s *Store) Pipelines(ctx context.Context, q store.PipelineQuery) (store.Pip
 			page.More = true
 			return page, nil
 		}
-		page.Next, page.More = id, n+1 == maxRead
+		page.Next, page.More = id, n+1 == limit
 		p, there := records[id]
 		if there && (len(q.Namespaces) == 0 || slices.Contains(q.Namespaces, p.Namespace)) &&
 			(len(q.States) == 0 || slices.Contains(q.States, p.State)) {

@@ -44,25 +44,7 @@ type record struct {
 // itself.
 const backstop = 30 * 24 * time.Hour
 
-// Listings of the table of jobs, as its attribute status has them. Listed
-// states are coarser than states, since a key that changes costs twice.
-const (
-	listedQueued = "queued"
-	listedActive = "active"
-)
-
-func listedAs(state job.State) string {
-	switch {
-	case state == job.Queued:
-		return listedQueued
-	case state.Terminal():
-		return string(state)
-	default:
-		return listedActive
-	}
-}
-
-// item returns what is stored of a record.
+// recordItem returns what is stored of a record.
 func (s *Store) recordItem(r *record) (item, error) {
 	body, err := packJSON(&r.Job)
 	if err != nil {
@@ -72,7 +54,7 @@ func (s *Store) recordItem(r *record) (item, error) {
 	i := item{
 		attrJobID:       text(string(r.ID)),
 		attrNamespace:   text(sharded(r.Spec.Namespace, shard)),
-		attrStatus:      text(sharded(listedAs(r.State), shard)),
+		attrStatus:      text(sharded(string(r.State), shard)),
 		attrSubmittedAt: text(ageKey(r.ID)),
 		attrBody:        body,
 		attrStamp:       text(string(r.stamp)),
@@ -136,6 +118,7 @@ const (
 	listHeld      = "held "
 	listUnwanted  = "unwanted "
 	listRegion    = "region "
+	listAll       = "all"
 	listLater     = "later"
 	listSuspended = "suspended"
 	listOverdue   = "overdue"
@@ -194,6 +177,7 @@ func (r *record) places() []place {
 	if r.Region != "" {
 		add(listRegion+r.Region, id)
 	}
+	add(listAll, id)
 	return all
 }
 

@@ -69,7 +69,7 @@ func (s *Store) OldestWaiting(ctx context.Context) (time.Time, error) {
 	}
 	var partitions []string
 	for shard := range s.shards.Index {
-		partitions = append(partitions, sharded(listedQueued, shard))
+		partitions = append(partitions, sharded(string(job.Queued), shard))
 	}
 	q := query{table: TableJobs, index: indexStatus, partition: attrStatus, sort: attrSubmittedAt, limit: 1}
 	found, err := s.merged(ctx, q, partitions)

@@ -131,7 +131,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) name(table string) *string { return s.names[table] }
 
 // layout is the version of the meaning of items.
-const layout = 1
+const layout = 2
 
 // meta is what a store knows of itself.
 type meta struct {
@@ -174,7 +174,7 @@ func (s *Store) identified(found item) error {
 		return fmt.Errorf("the identity in table %s: %w", *s.name(TableState), err)
 	}
 	if m.Layout != layout || !m.Shards.valid() {
-		return fmt.Errorf("table %s has the layout %d, and this version of the program knows %d", *s.name(TableState), m.Layout, layout)
+		return fmt.Errorf("table %s has the layout %d, and this version of the program knows %d; run the version that made it, or name another project", *s.name(TableState), m.Layout, layout)
 	}
 	s.incarnation, s.shards = m.Incarnation, m.Shards
 	return nil

@@ -129,7 +129,7 @@ func TestNewLife(t *testing.T) {
 		{Table: "state", Key: "list#placed us-east-1#11", Write: 2},
 		{Table: "jobs", Key: "01999999-0000-7000-8000-0000000000ab", Write: 2},
 	}, {
-		{Table: "jobs", Index: "status-index", Key: "active#127", Write: 2},
+		{Table: "jobs", Index: "status-index", Key: "running#127", Write: 2},
 		{Table: "events", Key: "log", Write: 2},
 		{Table: "events", Key: "log", Read: 1},
 	}}
@@ -140,7 +140,7 @@ func TestNewLife(t *testing.T) {
 			got[r.Name+": "+l.Families[take.Family].Name] += take.Units
 		}
 	}
-	want := map[string]float64{"place: state list#placed us-east-1#*": 2, "claim: jobs/status-index active#*": 1, "claim: events log": 1}
+	want := map[string]float64{"place: state list#placed us-east-1#*": 2, "claim: jobs/status-index running#*": 1, "claim: events log": 1}
 	if !maps.Equal(got, want) {
 		t.Errorf("life %v, want %v", got, want)
 	}
