@@ -11,6 +11,7 @@ type Server struct {
 	Listen         string `json:"listen" doc:"Address and port of the API. Loopback by default; another address needs tls, or allowPlaintext where something in front of the server terminates TLS." minLength:"1"`
 	Dir            string `json:"dir" doc:"Directory of the database, the log archive and the first admin token. Empty: gco in the user's directory for state or caches for gco up; gco server needs one, here or by --dir."`
 	Bucket         string `json:"bucket" doc:"Where archived logs and large manifests are kept: s3://BUCKET/PREFIX?region=REGION, or file:///DIR. Empty: in dir." pattern:"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9]([/?].*)?|file:///.*)$" patternDescription:"a URL such as s3://BUCKET/PREFIX?region=us-east-2 or file:///var/lib/gco/objects"`
+	Models         string `json:"models" doc:"Where the model registry is kept: s3://BUCKET/PREFIX?region=REGION, or file:///DIR. Empty: in bucket, or without one in dir." pattern:"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9]([/?].*)?|file:///.*)$" patternDescription:"a URL such as s3://BUCKET/PREFIX?region=us-east-2 or file:///var/lib/gco/objects"`
 	TLS            TLS    `json:"tls" doc:"Certificate of the API. The files are read again when they change."`
 	AllowPlaintext bool   `json:"allowPlaintext" doc:"Serve without TLS on an address that is not loopback. Tokens then cross the network in the clear, unless something in front of the server encrypts."`
 	Debug          string `json:"debug" doc:"Loopback address and port of Go's profiler (pprof). Empty: off."`

@@ -22,6 +22,7 @@ import (
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/model/registry"
 	"github.com/gco-project/gco/internal/queue"
 	"github.com/gco-project/gco/internal/server"
 	"github.com/gco-project/gco/internal/store"
@@ -60,6 +61,8 @@ type ControlPlane struct {
 	// holder names this process in the leader's lease; empty is a fresh name.
 	holder       string
 	bucket       *blob.Bucket
+	modelBucket  *blob.Bucket
+	models       *registry.Registry
 	archive      *joblog.Archive
 	copies       copies
 	queue        *queue.Queue
@@ -93,6 +96,9 @@ func (c *ControlPlane) open(ctx context.Context, o ControlPlaneOptions) (err err
 		return fmt.Errorf("listening on %s: %w", listen, err)
 	}
 	if err := c.openStore(ctx, o); err != nil {
+		return err
+	}
+	if err := c.openModels(ctx, o); err != nil {
 		return err
 	}
 	c.archive = joblog.NewArchive(c.bucket, 0)
@@ -158,7 +164,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 	c.flow = flow.New(flow.Options{Store: c.store, Queue: c.queue, Clock: o.Clock, Log: o.Log})
 	options := server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Webhooks: c.webhooks,
+		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Models: c.models, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	}
@@ -226,9 +232,12 @@ func (c *ControlPlane) Close() error {
 	if c.bucket != nil {
 		errs = append(errs, c.bucket.Close())
 	}
+	if c.modelBucket != nil {
+		errs = append(errs, c.modelBucket.Close())
+	}
 	if c.store != nil {
 		errs = append(errs, c.store.Close())
 	}
-	c.bucket, c.store = nil, nil
+	c.bucket, c.modelBucket, c.store = nil, nil, nil
 	return errors.Join(errs...)
 }
