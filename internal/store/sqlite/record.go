@@ -56,6 +56,9 @@ func keysOf(j *job.Job, class int64) keys {
 	return k
 }
 
+// rare tells of a record with a key that few have.
+func (k *keys) rare() bool { return k.unwanted != nil || k.overdueAt != nil }
+
 // The queues and lanes, by their first word.
 const (
 	queueLater  = "later"

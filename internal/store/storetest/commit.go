@@ -47,14 +47,24 @@ func testCommit(t *testing.T, open Opener) {
 	}
 }
 
+// testCommitApart commits so many changes at once that a store may write
+// several with one statement.
 func testCommitApart(t *testing.T, open Opener) {
 	c := newClient(t, open)
+	want := map[int]error{1: store.ErrConflict, 3: store.ErrNotFound, 70: store.ErrConflict}
 	var changes []store.Change
-	for range 5 {
-		changes = append(changes, c.change(c.submit(), place("r")))
+	queued := c.many(80, func(*job.Spec) {})
+	for _, j := range queued {
+		changes = append(changes, c.change(j, place("r")))
 	}
-	c.apply(c.stored(changes[1].Job.ID), stopped)
-	changes[3] = c.change(c.submission().Job, place("r"))
+	for i, err := range want {
+		if err == store.ErrConflict {
+			c.apply(queued[i], stopped)
+		} else {
+			changes[i] = c.change(c.submission().Job, place("r"))
+		}
+	}
+	changes[40] = c.change(c.submit(func(s *job.Spec) { s.Deadline = time.Hour }), place("r"))
 	// A job twice in one call: the second must follow the first.
 	changes = append(changes, c.change(changes[0].Job, claim))
 	errs, err := c.Commit(c.ctx, nil, changes)
@@ -63,17 +73,31 @@ func testCommitApart(t *testing.T, open Opener) {
 		t.Fatalf("%d errors for %d changes", len(errs), len(changes))
 	}
 	for i, err := range errs {
-		switch i {
-		case 1:
-			c.want(err, store.ErrConflict)
-		case 3:
-			c.want(err, store.ErrNotFound)
-		default:
-			c.must(err)
+		if want[i] != nil {
+			c.want(err, want[i])
+			continue
+		}
+		c.must(err)
+		last := changes[i]
+		if i == 0 {
+			last = changes[80]
+		}
+		c.same("a job of many", c.stored(last.Job.ID), last.Job)
+		history, err := c.History(c.ctx, last.Job.ID)
+		c.must(err)
+		c.same("the newest of its history", history[len(history)-1], last.Transition)
+		if len(history) != int(last.Job.Version) {
+			t.Errorf("version %d has a history of %d", last.Job.Version, len(history))
 		}
 	}
-	c.same("the job with two changes", c.stored(changes[0].Job.ID), changes[5].Job)
-	c.same("the last job", c.stored(changes[4].Job.ID), changes[4].Job)
+	counts, err := c.Counts(c.ctx)
+	c.must(err)
+	c.same("counts", counts, []store.Count{
+		{Namespace: "team-a", State: job.Cancelled, Jobs: 2},
+		{Namespace: "team-a", State: job.Queued, Jobs: 2},
+		{Namespace: "team-a", Region: "r", State: job.Claimed, Jobs: 1},
+		{Namespace: "team-a", Region: "r", State: job.Placed, Jobs: 76},
+	})
 }
 
 func testGuard(t *testing.T, open Opener) {
