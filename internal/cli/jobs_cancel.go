@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -42,32 +40,17 @@ func runJobsCancel(ctx context.Context, opts *jobsCancelOptions) error {
 	if err != nil {
 		return err
 	}
-	return opts.eachJob(opts.output, opts.ids, func(id string) (api.Job, error) {
-		j, err := c.CancelJob(ctx, id)
-		if err != nil {
-			return j, fmt.Errorf("cancelling job %s: %w", id, err)
-		}
-		return j, nil
-	})
+	return opts.eachJob(opts.output, opts.ids, "cancelling job", func(id string) (api.Job, error) { return c.CancelJob(ctx, id) })
 }
 
 // eachJob does one thing to each job, goes on after an error, and prints the
 // jobs for which it worked.
-func (p *Program) eachJob(output format, ids []string, do func(id string) (api.Job, error)) error {
-	done := []api.Job{}
-	var failures []error
-	for _, id := range ids {
-		j, err := do(id)
-		if err != nil {
-			failures = append(failures, err)
-			continue
-		}
-		done = append(done, j)
-	}
+func (p *Program) eachJob(output format, ids []string, about string, do func(id string) (api.Job, error)) error {
+	done, failed := onEach(ids, about, do)
 	if len(done) > 0 || output != "" {
 		if err := printList(p, output, jobView(p), done, api.JobList{Items: done}); err != nil {
 			return err
 		}
 	}
-	return errors.Join(failures...)
+	return failed
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -39,13 +37,5 @@ func runJobsDelete(ctx context.Context, opts *jobsDeleteOptions) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
-	for _, id := range opts.ids {
-		if err := c.DeleteJob(ctx, id); err != nil {
-			failures = append(failures, fmt.Errorf("deleting job %s: %w", id, err))
-			continue
-		}
-		fmt.Fprintf(opts.Out, "%s\n", id)
-	}
-	return errors.Join(failures...)
+	return removeEach(opts.Out, opts.ids, "deleting job", func(id string) error { return c.DeleteJob(ctx, id) })
 }

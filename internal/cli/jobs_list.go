@@ -75,30 +75,22 @@ func runJobsList(ctx context.Context, opts *jobsListOptions) error {
 	if err != nil {
 		return err
 	}
-	list := api.JobList{Items: []api.Job{}}
 	filter := client.JobFilter{
-		Namespace: opts.namespace, States: opts.states, Region: opts.region, Labels: labels,
-		Template: opts.template, Cursor: opts.cursor,
+		Namespace: opts.namespace, States: opts.states, Region: opts.region, Labels: labels, Template: opts.template,
 	}
-	for {
-		filter.Limit = min(opts.limit-len(list.Items), maxPage)
+	items, next, err := upTo(opts.limit, func(limit int, cursor string) ([]api.Job, string, error) {
+		filter.Limit, filter.Cursor = limit, cursor
 		page, err := c.Jobs(ctx, filter)
-		if err != nil {
-			return fmt.Errorf("listing jobs: %w", err)
-		}
-		list.Items = append(list.Items, page.Items...)
-		list.NextCursor, filter.Cursor = page.NextCursor, page.NextCursor
-		if page.NextCursor == "" || len(list.Items) >= opts.limit {
-			break
-		}
+		return page.Items, page.NextCursor, err
+	}, opts.cursor)
+	if err != nil {
+		return fmt.Errorf("listing jobs: %w", err)
 	}
-	if err := printList(opts.Program, opts.output, jobView(opts.Program), list.Items, list); err != nil {
-		return err
+	err = printList(opts.Program, opts.output, jobView(opts.Program), items, api.JobList{Items: items, NextCursor: next})
+	if err == nil {
+		opts.more(opts.output, next)
 	}
-	if list.NextCursor != "" && opts.Terminal && opts.output == "" {
-		fmt.Fprintf(opts.Err, "There are more; for the next ones add --cursor %s\n", list.NextCursor)
-	}
-	return nil
+	return err
 }
 
 // keyValues splits KEY=VALUE pairs.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -40,11 +39,5 @@ func runJobsRetry(ctx context.Context, opts *jobsRetryOptions) error {
 	if err != nil {
 		return err
 	}
-	return opts.eachJob(opts.output, opts.ids, func(id string) (api.Job, error) {
-		j, err := c.RetryJob(ctx, id)
-		if err != nil {
-			return j, fmt.Errorf("retrying job %s: %w", id, err)
-		}
-		return j, nil
-	})
+	return opts.eachJob(opts.output, opts.ids, "retrying job", func(id string) (api.Job, error) { return c.RetryJob(ctx, id) })
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -59,18 +58,9 @@ func runPipelinesChange(ctx context.Context, opts *pipelinesChangeOptions) error
 	if err != nil {
 		return err
 	}
-	var changed []api.Pipeline
-	var refused []error
-	for _, id := range opts.ids {
-		l, err := opts.change(c, ctx, id)
-		if err != nil {
-			refused = append(refused, fmt.Errorf("%s pipeline %s: %w", opts.doing, id, err))
-			continue
-		}
-		changed = append(changed, l)
-	}
+	changed, refused := onEach(opts.ids, opts.doing+" pipeline", func(id string) (api.Pipeline, error) { return opts.change(c, ctx, id) })
 	if len(changed) > 0 {
-		refused = append(refused, printList(opts.Program, opts.output, pipelineView(opts.Program), changed, api.PipelineList{Items: changed}))
+		err = printList(opts.Program, opts.output, pipelineView(opts.Program), changed, api.PipelineList{Items: changed})
 	}
-	return errors.Join(refused...)
+	return errors.Join(refused, err)
 }

@@ -57,25 +57,18 @@ func runPipelinesList(ctx context.Context, opts *pipelinesListOptions) error {
 	if err != nil {
 		return err
 	}
-	list := api.PipelineList{Items: []api.Pipeline{}}
-	filter := client.PipelineFilter{Namespace: opts.namespace, States: opts.states, Cursor: opts.cursor}
-	for {
-		filter.Limit = min(opts.limit-len(list.Items), maxPage)
+	filter := client.PipelineFilter{Namespace: opts.namespace, States: opts.states}
+	items, next, err := upTo(opts.limit, func(limit int, cursor string) ([]api.Pipeline, string, error) {
+		filter.Limit, filter.Cursor = limit, cursor
 		page, err := c.Pipelines(ctx, filter)
-		if err != nil {
-			return fmt.Errorf("listing pipelines: %w", err)
-		}
-		list.Items = append(list.Items, page.Items...)
-		list.NextCursor, filter.Cursor = page.NextCursor, page.NextCursor
-		if page.NextCursor == "" || len(list.Items) >= opts.limit {
-			break
-		}
+		return page.Items, page.NextCursor, err
+	}, opts.cursor)
+	if err != nil {
+		return fmt.Errorf("listing pipelines: %w", err)
 	}
-	if err := printList(opts.Program, opts.output, pipelineView(opts.Program), list.Items, list); err != nil {
-		return err
+	err = printList(opts.Program, opts.output, pipelineView(opts.Program), items, api.PipelineList{Items: items, NextCursor: next})
+	if err == nil {
+		opts.more(opts.output, next)
 	}
-	if list.NextCursor != "" && opts.Terminal && opts.output == "" {
-		fmt.Fprintf(opts.Err, "There are more; for the next ones add --cursor %s\n", list.NextCursor)
-	}
-	return nil
+	return err
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -66,20 +64,11 @@ func runRegionsVerb(ctx context.Context, opts *regionsVerbOptions) error {
 	if err != nil {
 		return err
 	}
-	done := []api.Region{}
-	var failures []error
-	for _, name := range opts.names {
-		r, err := opts.verb.do(c, ctx, name)
-		if err != nil {
-			failures = append(failures, fmt.Errorf("%s of region %s: %w", opts.verb.use, name, err))
-			continue
-		}
-		done = append(done, r)
-	}
+	done, failed := onEach(opts.names, opts.verb.use+" of region", func(name string) (api.Region, error) { return opts.verb.do(c, ctx, name) })
 	if len(done) > 0 || opts.output != "" {
 		if err := printList(opts.Program, opts.output, regionView(opts.Program), done, api.RegionList{Items: done}); err != nil {
 			return err
 		}
 	}
-	return errors.Join(failures...)
+	return failed
 }

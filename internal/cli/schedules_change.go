@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -68,19 +67,12 @@ func runSchedulesChange(ctx context.Context, opts *schedulesChangeOptions) error
 	if err != nil {
 		return err
 	}
-	var changed []api.Schedule
-	var refused []error
-	for _, text := range opts.names {
+	changed, refused := onEach(opts.names, opts.doing+" schedule", func(text string) (api.Schedule, error) {
 		namespace, name := scheduleAt(text, opts.namespace)
-		s, err := opts.change(c, ctx, namespace, name)
-		if err != nil {
-			refused = append(refused, fmt.Errorf("%s schedule %s: %w", opts.doing, text, err))
-			continue
-		}
-		changed = append(changed, s)
-	}
+		return opts.change(c, ctx, namespace, name)
+	})
 	if len(changed) > 0 {
-		refused = append(refused, printList(opts.Program, opts.output, scheduleView(opts.Program), changed, api.ScheduleList{Items: changed}))
+		err = printList(opts.Program, opts.output, scheduleView(opts.Program), changed, api.ScheduleList{Items: changed})
 	}
-	return errors.Join(refused...)
+	return errors.Join(refused, err)
 }

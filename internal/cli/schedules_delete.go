@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -37,14 +35,8 @@ func runSchedulesDelete(ctx context.Context, opts *schedulesDeleteOptions) error
 	if err != nil {
 		return err
 	}
-	var refused []error
-	for _, text := range opts.names {
+	return removeEach(opts.Out, opts.names, "deleting schedule", func(text string) error {
 		namespace, name := scheduleAt(text, opts.namespace)
-		if err := c.DeleteSchedule(ctx, namespace, name); err != nil {
-			refused = append(refused, fmt.Errorf("deleting schedule %s: %w", text, err))
-			continue
-		}
-		fmt.Fprintln(opts.Out, text)
-	}
-	return errors.Join(refused...)
+		return c.DeleteSchedule(ctx, namespace, name)
+	})
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -36,13 +34,5 @@ func runTemplatesDelete(ctx context.Context, opts *templatesDeleteOptions) error
 	if err != nil {
 		return err
 	}
-	var failures []error
-	for _, name := range opts.names {
-		if err := c.DeleteTemplate(ctx, name, ""); err != nil {
-			failures = append(failures, fmt.Errorf("deleting template %s: %w", name, err))
-			continue
-		}
-		fmt.Fprintf(opts.Out, "%s\n", name)
-	}
-	return errors.Join(failures...)
+	return removeEach(opts.Out, opts.names, "deleting template", func(name string) error { return c.DeleteTemplate(ctx, name, "") })
 }

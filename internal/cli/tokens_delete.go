@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -35,13 +33,5 @@ func runTokensDelete(ctx context.Context, opts *tokensDeleteOptions) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
-	for _, id := range opts.ids {
-		if err := c.DeleteToken(ctx, id); err != nil {
-			failures = append(failures, fmt.Errorf("deleting token %s: %w", id, err))
-			continue
-		}
-		fmt.Fprintf(opts.Out, "%s\n", id)
-	}
-	return errors.Join(failures...)
+	return removeEach(opts.Out, opts.ids, "deleting token", func(id string) error { return c.DeleteToken(ctx, id) })
 }

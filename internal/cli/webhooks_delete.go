@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -34,13 +32,5 @@ func runWebhooksDelete(ctx context.Context, opts *webhooksDeleteOptions) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
-	for _, id := range opts.ids {
-		if err := c.DeleteWebhook(ctx, id); err != nil {
-			failures = append(failures, fmt.Errorf("deleting webhook %s: %w", id, err))
-			continue
-		}
-		fmt.Fprintf(opts.Out, "%s\n", id)
-	}
-	return errors.Join(failures...)
+	return removeEach(opts.Out, opts.ids, "deleting webhook", func(id string) error { return c.DeleteWebhook(ctx, id) })
 }

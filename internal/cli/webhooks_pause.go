@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -58,20 +56,11 @@ func runWebhooksVerb(ctx context.Context, opts *webhooksVerbOptions) error {
 	if err != nil {
 		return err
 	}
-	done := []api.Webhook{}
-	var failures []error
-	for _, id := range opts.ids {
-		w, err := opts.verb.do(c, ctx, id)
-		if err != nil {
-			failures = append(failures, fmt.Errorf("%s of webhook %s: %w", opts.verb.use, id, err))
-			continue
-		}
-		done = append(done, w)
-	}
+	done, failed := onEach(opts.ids, opts.verb.use+" of webhook", func(id string) (api.Webhook, error) { return opts.verb.do(c, ctx, id) })
 	if len(done) > 0 || opts.output != "" {
 		if err := printList(opts.Program, opts.output, webhookView(opts.Program), done, api.WebhookList{Items: done}); err != nil {
 			return err
 		}
 	}
-	return errors.Join(failures...)
+	return failed
 }
