@@ -82,18 +82,7 @@ func (b *bench) submitToStore(ctx context.Context) (map[way]float64, error) {
 		for _, n := range submitters {
 			w := way{n, batch}
 			rate, err := b.inFreshStore(ctx, func(s store.Store) (float64, error) {
-				return perSecond(ctx, b.sizes.round, w.submitters, w.batch, func(ctx context.Context, caller int) error {
-					now := time.Now()
-					submissions := make([]store.Submission, w.batch)
-					for i := range submissions {
-						submissions[i] = b.sources.submission(caller+i, now)
-					}
-					inserted, err := s.Insert(ctx, submissions)
-					for _, in := range inserted {
-						err = errors.Join(err, in.Err)
-					}
-					return err
-				})
+				return median(b.sizes.rounds, func() (float64, error) { return b.insertRate(ctx, s, w) })
 			})
 			if err != nil {
 				return nil, err
@@ -104,7 +93,23 @@ func (b *bench) submitToStore(ctx context.Context) (map[way]float64, error) {
 	return rates, nil
 }
 
-// inFreshStore takes the median of rounds in one new database.
+// insertRate inserts for one round, and returns the jobs a second.
+func (b *bench) insertRate(ctx context.Context, s store.Store, w way) (float64, error) {
+	return perSecond(ctx, b.sizes.round, w.submitters, w.batch, func(ctx context.Context, caller int) error {
+		now := time.Now()
+		submissions := make([]store.Submission, w.batch)
+		for i := range submissions {
+			submissions[i] = b.sources.submission(caller+i, now)
+		}
+		inserted, err := s.Insert(ctx, submissions)
+		for _, in := range inserted {
+			err = errors.Join(err, in.Err)
+		}
+		return err
+	})
+}
+
+// inFreshStore measures in a new database.
 func (b *bench) inFreshStore(ctx context.Context, measure func(store.Store) (float64, error)) (float64, error) {
 	dir, remove, err := b.fresh("store")
 	if err != nil {
@@ -115,8 +120,8 @@ func (b *bench) inFreshStore(ctx context.Context, measure func(store.Store) (flo
 	if err != nil {
 		return 0, err
 	}
-	rate, err := median(b.sizes.rounds, func() (float64, error) { return measure(s) })
-	return rate, errors.Join(err, s.Close())
+	measured, err := measure(s)
+	return measured, errors.Join(err, s.Close())
 }
 
 // submitOverHTTP submits through the Go client to a server in a process of its
