@@ -41,6 +41,9 @@ type Endpoint struct {
 	// Revisions are the last ones, newest first; those in use are among them.
 	Revisions []Revision `json:"revisions"`
 
+	// WokenAt is when a request last waited for a replica, of an endpoint that
+	// has none.
+	WokenAt   time.Time `json:"wokenAt,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy,omitempty"`
 	UpdatedAt time.Time `json:"updatedAt"`
@@ -51,7 +54,7 @@ type Endpoint struct {
 }
 
 // Revision is one version of what a replica is. It never changes, but for its
-// Failure.
+// Failure and its Trials.
 type Revision struct {
 	Number    int       `json:"number"`
 	Container Container `json:"container"`
@@ -59,6 +62,8 @@ type Revision struct {
 	CreatedBy string    `json:"createdBy,omitempty"`
 	// Failure says why it was rolled back; empty for one that was not.
 	Failure string `json:"failure,omitempty"`
+	// Trials are the last verdicts on it as a canary, oldest first.
+	Trials []Trial `json:"trials,omitempty"`
 }
 
 // Canary is a revision on trial. Its share goes by Spec.Canary.

@@ -18,6 +18,12 @@ type Observed struct {
 	Replicas []Replica `json:"replicas,omitempty"`
 	// Shortage says why there are not all replicas that there should be.
 	Shortage *Shortage `json:"shortage,omitempty"`
+	// Gateway is where the region takes requests: host:port, or an https:// URL;
+	// empty where it has no gateway.
+	Gateway string `json:"gateway,omitempty"`
+	// Load is what the gateway measured of an endpoint with a canary or
+	// autoscaling.
+	Load *Load `json:"load,omitempty"`
 }
 
 // Empty tells whether the region has nothing of the endpoint, and nothing to
@@ -99,13 +105,15 @@ type Share struct {
 	// Weight is in percent; those of a route sum to 100.
 	Weight int
 	// Backends are the replicas that are ready or draining. A draining one
-	// takes no new requests.
+	// takes no new requests. In the first share are also those of earlier
+	// revisions, until they have gone.
 	Backends []Backend
 }
 
 // Backend is one replica that answers.
 type Backend struct {
-	ID string
+	ID       string
+	Revision int
 	// Address is host:port.
 	Address  string
 	Draining bool
