@@ -16,6 +16,16 @@ func one(name string) cobra.PositionalArgs {
 	}
 }
 
+// exactly takes an argument for each name.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return fmt.Errorf("%s is missing", names[len(args)])
+		}
+		return unexpected(args[len(names):])
+	}
+}
+
 // some takes one argument or more.
 func some(name string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

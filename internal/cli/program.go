@@ -141,7 +141,7 @@ to it, or to the server that --addr, GCO_ADDR or your config file names.`,
 	)
 	add(root, groupSystem,
 		newUp(p, runUp), newServer(p, runServer), newAgent(p, runAgent), newAccelerator(p, runAccelerator), newSupervise())
-	add(root, groupJobs, newSubmit(p, runSubmit), newJobs(p), newTemplates(p), newPipelines(p), newSchedules(p), newEvents(p, runEvents), newWebhooks(p))
+	add(root, groupJobs, newSubmit(p, runSubmit), newJobs(p), newTemplates(p), newPipelines(p), newSchedules(p), newModels(p), newEvents(p, runEvents), newWebhooks(p))
 	add(root, groupOperate, newRegions(p), newStats(p, runStats), newTop(p, runTop), newTokens(p), newBackup(p), newHealth(p, runHealth))
 	add(root, "", newConfig(p), newVersion(p, runVersion), newCompletion(p))
 	checkArgsAsUsage(root)
