@@ -124,7 +124,8 @@ func (s *Store) changeUnit(before *record, c *store.Change) (unit, error) {
 		return unit{}, fmt.Errorf("%w: it is at version %d, not %d", store.ErrConflict, before.Version, c.Job.Version-1)
 	}
 	after := &record{
-		Job: c.Job, stamp: s.stamps.next(before.stamp), key: before.key, shipped: before.shipped, shippedOf: before.shippedOf,
+		Job: c.Job, stamp: s.stamps.next(before.stamp), key: before.key, manifest: before.manifest,
+		shipped: before.shipped, shippedOf: before.shippedOf,
 	}
 	put, err := s.replaceRecord(before, after)
 	if err != nil {

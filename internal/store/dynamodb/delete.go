@@ -31,6 +31,9 @@ func (s *Store) Delete(ctx context.Context, ids []job.ID, now time.Time, keepKey
 		errs[i] = wrap(s.deleteJob(ctx, ids[i], now, keepKeys, gate), "deleting job %s", ids[i])
 		return nil
 	})
+	if err := s.collect(ctx); err != nil && ctx.Err() == nil {
+		s.logger.Warn("large manifests of removed jobs stay for now", "error", err)
+	}
 	return errs, nil
 }
 
@@ -83,6 +86,9 @@ func (s *Store) removal(ctx context.Context, r *record, now time.Time, keepKeys 
 	u.actions = append(u.actions, s.moveActions(r, nil)...)
 	for n := max(1, r.Version-mostInOne+1); n <= r.Version; n++ {
 		u.actions = append(u.actions, s.deleteAction(TableEvents, eventKey(store.JobSubject(r.ID), n), "", nil))
+	}
+	if r.manifest != "" {
+		u.actions = append(u.actions, s.putAction(TableState, loose{hash: r.manifest, id: r.ID, since: time.Unix(0, 0)}.doomed(), "", nil))
 	}
 	release, err := s.releaseKey(ctx, r, now, keepKeys)
 	if err != nil {

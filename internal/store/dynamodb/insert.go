@@ -17,12 +17,7 @@ import (
 )
 
 const (
-	// maxInItem is how large a packed manifest may be to be an item, which is
-	// at most 400 KB.
-	maxInItem = 300 << 10
-
-	skManifest = "manifest"
-	skKey      = "key"
+	skKey = "key"
 
 	attrHash = "hash"
 	attrJob  = "job"
@@ -30,8 +25,6 @@ const (
 	// attrUntil is when the key of a job that was removed may be used again.
 	attrUntil = "until"
 )
-
-func manifestKey(id job.ID) item { return at(key(kindManifest, string(id)), skManifest) }
 
 // keyHash names an idempotency key.
 func keyHash(k *store.IdempotencyKey) string {
@@ -132,11 +125,11 @@ func (s *Store) insertion(ctx context.Context, sub *store.Submission, answer *st
 	if sub.Key != nil {
 		r.key = keyHash(sub.Key)
 	}
-	recordItem, err := s.recordItem(r)
+	manifest, err := s.keepManifest(ctx, r, sub.Manifest)
 	if err != nil {
 		return unit{}, err
 	}
-	manifest, err := s.manifestItem(ctx, sub)
+	recordItem, err := s.recordItem(r)
 	if err != nil {
 		return unit{}, err
 	}
@@ -147,7 +140,6 @@ func (s *Store) insertion(ctx context.Context, sub *store.Submission, answer *st
 	e := jobEntry(nil, r, &sub.Transition)
 	u := unit{actions: []types.TransactWriteItem{
 		s.putAction(TableJobs, recordItem, "attribute_not_exists(job_id)", nil),
-		s.putAction(TableState, manifest, "", nil),
 		s.eventAction(&e, data),
 		s.tailAction(e),
 	}}
@@ -159,8 +151,12 @@ func (s *Store) insertion(ctx context.Context, sub *store.Submission, answer *st
 		u.actions = append(u.actions, s.putAction(TableState, k, "attribute_not_exists(pk) OR #until <= :now", item{":now": number(sub.Job.SubmittedAt.UnixNano())}))
 		u.actions[len(u.actions)-1].Put.ExpressionAttributeNames = map[string]string{"#until": attrUntil}
 	}
+	manifestAt := len(u.actions)
+	u.actions = append(u.actions, manifest...)
 	u.refused = func(action int, found item) error {
 		switch {
+		case action >= manifestAt:
+			return fmt.Errorf("%w: the manifest waited too long in the bucket", store.ErrUnavailable)
 		case action == 0 && textOf(found, attrStamp) == string(r.stamp), action > 0 && textOf(found, attrJob) == string(r.ID):
 			return nil
 		case action == 0:
@@ -193,24 +189,6 @@ func (s *Store) replay(ctx context.Context, answers []store.Inserted, which []in
 			answers[i] = store.Inserted{Err: err}
 		}
 	}
-}
-
-// manifestItem is what is stored of a manifest. A large one goes to the
-// bucket, before the job that names it.
-func (s *Store) manifestItem(ctx context.Context, sub *store.Submission) (item, error) {
-	packed := pack(sub.Manifest)
-	i := manifestKey(sub.Job.ID)
-	if len(packed) <= maxInItem {
-		return with(i, item{attrBody: binary(packed)}), nil
-	}
-	if s.manifests == nil {
-		return nil, fmt.Errorf("%w: the manifest is larger than an item may be, and no bucket is configured for such", store.ErrUnavailable)
-	}
-	hash, err := s.manifests.Put(ctx, packed)
-	if err != nil {
-		return nil, fmt.Errorf("%w: storing the manifest: %w", store.ErrUnavailable, err)
-	}
-	return with(i, item{attrHash: text(hash)}), nil
 }
 
 // rooms knows how full namespaces are.

@@ -98,24 +98,3 @@ func (s *Store) History(ctx context.Context, id job.ID) ([]job.Transition, error
 	}
 	return all, nil
 }
-
-// Manifest returns the manifest of a job as it was inserted.
-func (s *Store) Manifest(ctx context.Context, id job.ID) ([]byte, error) {
-	found, err := s.get(ctx, TableState, manifestKey(id))
-	if err != nil {
-		return nil, wrap(err, "reading the manifest of job %s", id)
-	}
-	if hash := textOf(found, attrHash); hash != "" {
-		if s.manifests == nil {
-			return nil, fmt.Errorf("reading the manifest of job %s: it is in a bucket, and none is configured", id)
-		}
-		packed, err := s.manifests.Content(ctx, hash)
-		if err != nil {
-			return nil, wrap(err, "reading the manifest of job %s", id)
-		}
-		text, err := unpack(packed)
-		return text, wrap(err, "reading the manifest of job %s", id)
-	}
-	text, err := unpack(bytesOf(found, attrBody))
-	return text, wrap(err, "reading the manifest of job %s", id)
-}

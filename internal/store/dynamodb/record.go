@@ -18,6 +18,8 @@ const (
 	attrBody  = "body"
 	// attrKey is the hash of the idempotency key that made a job.
 	attrKey = "made_by"
+	// attrManifest is the hash of a job's manifest in the bucket.
+	attrManifest = "manifest"
 	// attrAwake says of a queued job that its NotBefore has passed.
 	attrAwake = "awake"
 	// attrLogs is what SetLogs said of attempt attrLogsOf. It stands above the
@@ -32,6 +34,9 @@ type record struct {
 	stamp stamp
 	// key is the hash of the idempotency key that made it; empty for none.
 	key string
+	// manifest is the hash of its manifest in the bucket; empty where an item
+	// has it.
+	manifest string
 	// awake says that Wake has moved it to the waiting jobs.
 	awake bool
 	// shipped is what SetLogs said of an attempt; it is in Job.Logs already
@@ -62,6 +67,9 @@ func (s *Store) recordItem(r *record) (item, error) {
 	if r.key != "" {
 		i[attrKey] = text(r.key)
 	}
+	if r.manifest != "" {
+		i[attrManifest] = text(r.manifest)
+	}
 	if r.awake {
 		i[attrAwake] = number(1)
 	}
@@ -77,7 +85,7 @@ func (s *Store) recordItem(r *record) (item, error) {
 // recordOf reads an item of table jobs.
 func recordOf(i item) (*record, error) {
 	r := &record{
-		stamp: stamp(textOf(i, attrStamp)), key: textOf(i, attrKey), awake: has(i, attrAwake),
+		stamp: stamp(textOf(i, attrStamp)), key: textOf(i, attrKey), manifest: textOf(i, attrManifest), awake: has(i, attrAwake),
 		shipped: job.LogState(textOf(i, attrLogs)), shippedOf: int(numberOf(i, attrLogsOf)),
 	}
 	if err := unpackJSON(i, attrBody, &r.Job); err != nil {

@@ -1,19 +1,14 @@
 package dynamodb_test
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/store"
-	"github.com/gco-project/gco/internal/store/dynamodb"
 	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 )
 
@@ -136,36 +131,4 @@ func TestIdleWritesLittle(t *testing.T) {
 	if perSecond >= 1 {
 		t.Errorf("%.2f writes a second and region", perSecond)
 	}
-}
-
-// TestLargeManifests keeps what is too large for an item in the bucket, and
-// refuses it where there is none.
-func TestLargeManifests(t *testing.T) {
-	e := dynamotest.Start(t, dynamotest.Dynoxide)
-	bucket, err := blob.OpenDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer bucket.Close()
-	noise := make([]byte, 600<<10)
-	if _, err := rand.Read(noise); err != nil {
-		t.Fatal(err)
-	}
-	large := submission("")
-	large.Manifest = fmt.Appendf(nil, `{"kind":"Job","data":%q}`, base64.StdEncoding.EncodeToString(noise))
-	long := submission("")
-	long.Manifest = fmt.Appendf(nil, `{"kind":"Job","data":%q}`, bytes.Repeat([]byte("x"), 900<<10))
-	s := opened(t, e, newWire(e), func(o *dynamodb.Options) { o.Manifests = blob.NewContents(bucket, "manifests") })
-	insert(t, s, large, long)
-	for _, sub := range []store.Submission{large, long} {
-		got, err := s.Manifest(t.Context(), sub.Job.ID)
-		if err != nil || !bytes.Equal(got, sub.Manifest) {
-			t.Errorf("a manifest of %d bytes came back with %d: %v", len(sub.Manifest), len(got), err)
-		}
-	}
-	without := opened(t, e, newWire(e))
-	if _, err := without.Insert(t.Context(), []store.Submission{large}); err == nil {
-		t.Error("a large manifest was taken without a bucket")
-	}
-	insert(t, without, long)
 }

@@ -165,6 +165,8 @@ const (
 	pkTokens   = "tokens"
 	// pkRoom has an item for each namespace that was ever nearly full.
 	pkRoom = "room"
+	// pkLoose has the objects of the bucket that belong to no job.
+	pkLoose = "loose"
 
 	// kindList starts the keys of lists of jobs: list#placed us-east-1#07.
 	kindList = "list"

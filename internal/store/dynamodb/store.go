@@ -50,13 +50,6 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Manifests holds large manifests outside of the tables, by their hash. Jobs
-// with the same manifest share it, so it outlives them.
-type Manifests interface {
-	Put(ctx context.Context, packed []byte) (hash string, err error)
-	Content(ctx context.Context, hash string) (packed []byte, err error)
-}
-
 // Store is a store.Store in tables of DynamoDB. It is safe for concurrent use,
 // and so is any number of them on the same tables.
 type Store struct {
