@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
@@ -48,16 +50,21 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) create(t *testing.T, resource, namespace string, object any) {
 	t.Helper()
+	call := f.client.core.Post().Resource(resource)
+	if namespace != "" {
+		call = call.Namespace(namespace)
+	}
+	f.post(t, call, object)
+}
+
+func (f *fixture) post(t *testing.T, call *rest.Request, object any) {
+	t.Helper()
 	body, err := json.Marshal(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := f.client.core.Post().Resource(resource).SetHeader("Content-Type", "application/json").Body(body)
-	if namespace != "" {
-		call = call.Namespace(namespace)
-	}
-	if err := call.Do(t.Context()).Error(); err != nil {
-		t.Fatalf("creating one of the %s: %v", resource, err)
+	if err := call.SetHeader("Content-Type", "application/json").Body(body).Do(t.Context()).Error(); err != nil {
+		t.Fatalf("posting %s: %v", body, err)
 	}
 }
 
@@ -189,4 +196,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+func readAll(t *testing.T, stream io.ReadCloser) string {
+	t.Helper()
+	defer stream.Close()
+	text, err := io.ReadAll(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

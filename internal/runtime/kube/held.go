@@ -50,8 +50,9 @@ type held struct {
 
 // jobStatus is what is kept of a Job's status.
 type jobStatus struct {
-	active, succeeded int32
-	deleting          bool
+	succeeded int32
+	// deletedAt is when somebody asked for its deletion.
+	deletedAt time.Time
 	// end is Complete or Failed, at endedAt, as this process saw it at seenAt.
 	end             batchv1.JobConditionType
 	reason, message string
@@ -139,7 +140,10 @@ func (r *Runtime) adopt(id job.AttemptID, j *batchv1.Job) *held {
 }
 
 func (r *Runtime) readStatus(j *batchv1.Job, before jobStatus) jobStatus {
-	status := jobStatus{active: j.Status.Active, succeeded: j.Status.Succeeded, deleting: j.DeletionTimestamp != nil, seenAt: before.seenAt}
+	status := jobStatus{succeeded: j.Status.Succeeded, seenAt: before.seenAt}
+	if j.DeletionTimestamp != nil {
+		status.deletedAt = j.DeletionTimestamp.Time
+	}
 	for i := range j.Status.Conditions {
 		c := &j.Status.Conditions[i]
 		if c.Status != corev1.ConditionTrue || c.Type != batchv1.JobComplete && c.Type != batchv1.JobFailed {
@@ -176,13 +180,10 @@ func (r *Runtime) look(h *held) {
 	}
 	pods := r.sortedPods(h)
 	h.observation = r.observe(h, pods)
-	if h.observation.Phase.Terminal() {
-		delete(r.waiting, h.id)
-	} else if h.ending != nil || h.gone || h.status.end != "" || troubled(h, pods) {
+	delete(r.waiting, h.id)
+	if !h.observation.Phase.Terminal() && (h.ending != nil || h.gone || h.ended() || troubled(h, pods)) {
 		r.waiting[h.id] = h
 		r.poke()
-	} else {
-		delete(r.waiting, h.id)
 	}
 	if count := r.countHomeless(h); count != h.homeless {
 		h.homeless, r.snapshot = count, nil
@@ -216,7 +217,7 @@ func (r *Runtime) observe(h *held, pods []*pod) runtime.Observation {
 		o.Phase = runtime.PhaseRunning
 	}
 	switch {
-	case h.status.end != "":
+	case h.ended():
 		if h.settled(pods, running, r.options.Clock.Since(h.status.seenAt)) {
 			h.finish(&o, pods)
 		}
@@ -228,6 +229,18 @@ func (r *Runtime) observe(h *held, pods []*pod) runtime.Observation {
 		o.FinishedAt = r.options.Clock.Now()
 	}
 	return o
+}
+
+// ended tells whether the Job has come to an end of its own. One that fails
+// while it is being deleted fails because its pods were.
+func (h *held) ended() bool {
+	switch h.status.end {
+	case batchv1.JobComplete:
+		return true
+	case batchv1.JobFailed:
+		return h.ending == nil && (h.status.deletedAt.IsZero() || h.status.endedAt.Before(h.status.deletedAt))
+	}
+	return false
 }
 
 // settled tells whether all that there is to know of an ended Job's pods has

@@ -31,7 +31,7 @@ func (r *Runtime) Logs(ctx context.Context, id job.AttemptID, options runtime.Lo
 		r.mu.Unlock()
 		return nil, err
 	}
-	nothing := h.observation.Phase.Terminal() && len(r.podsOf[h.uid]) == 0
+	nothing := h.observation.Phase.Terminal() && !slices.ContainsFunc(r.sortedPods(h), r.exists)
 	several := h.demand.Count > 1 || h.completions > 1 || options.Container == "" && len(h.containers) > 1
 	r.mu.Unlock()
 	if options.Container != "" && !slices.Contains(h.containers, options.Container) {
@@ -46,6 +46,9 @@ func (r *Runtime) Logs(ctx context.Context, id job.AttemptID, options runtime.Lo
 	go func() { writer.CloseWithError(l.stream(ctx)) }()
 	return &logStream{reader, cancel}, nil
 }
+
+// exists tells whether a pod is still there to be asked; r.mu must be held.
+func (r *Runtime) exists(p *pod) bool { return r.pods[p.uid] != nil }
 
 // logStream ends its writer when it is closed.
 type logStream struct {
@@ -100,6 +103,9 @@ func (l *logs) find() (view, error) {
 		ended: r.held[l.held.id] != l.held || l.held.observation.Phase.Terminal() || r.closed,
 	}
 	for _, p := range r.sortedPods(l.held) {
+		if !r.exists(p) {
+			continue
+		}
 		for _, c := range p.view.Containers {
 			if c.State == "waiting" && c.Restarts == 0 || l.options.Container != "" && l.options.Container != c.Name {
 				continue

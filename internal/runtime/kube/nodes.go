@@ -166,7 +166,7 @@ func (r *Runtime) measure() capacity.Snapshot {
 
 // countHomeless is how many pods of an attempt still need a node.
 func (r *Runtime) countHomeless(h *held) int {
-	if h.observation.Phase.Terminal() || h.ending != nil || h.gone || h.status.deleting || h.status.end != "" {
+	if h.observation.Phase.Terminal() || h.ending != nil || h.gone || !h.status.deletedAt.IsZero() || h.ended() {
 		return 0
 	}
 	want := h.demand.Count

@@ -39,7 +39,7 @@ func (r *Runtime) overdue(h *held, now time.Time) (*ending, time.Duration) {
 	if len(r.podsOf[h.uid]) == 0 {
 		worst = h.refused
 	}
-	if worst == nil || h.gone || h.status.deleting {
+	if worst == nil || h.gone || !h.status.deletedAt.IsZero() {
 		return nil, 0
 	}
 	patience := r.options.Unstartable

@@ -15,7 +15,7 @@ import (
 func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
 	r.mu.Lock()
 	h, err := r.find(id)
-	if err != nil || h.observation.Phase.Terminal() || h.status.end != "" {
+	if err != nil || h.observation.Phase.Terminal() || h.ended() {
 		r.mu.Unlock()
 		return err
 	}

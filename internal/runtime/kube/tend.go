@@ -100,7 +100,7 @@ func (r *Runtime) plan() (calls []func(context.Context), again time.Duration) {
 				sooner(after)
 			}
 		}
-		if h.status.end != "" {
+		if h.ended() {
 			if since := now.Sub(h.status.seenAt); since < settle {
 				sooner(settle - since)
 			} else {
@@ -123,7 +123,7 @@ func (r *Runtime) plan() (calls []func(context.Context), again time.Duration) {
 
 // outdate begins to end a fenced attempt of an earlier term.
 func (r *Runtime) outdate(h *held) {
-	if h.unfenced || h.term == r.lease.current() || h.observation.Phase.Terminal() || h.status.end != "" || h.ending != nil && h.ending.quick {
+	if h.unfenced || h.term == r.lease.current() || h.observation.Phase.Terminal() || h.ended() || h.ending != nil && h.ending.quick {
 		return
 	}
 	if h.ending == nil {

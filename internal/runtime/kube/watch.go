@@ -278,23 +278,25 @@ func (r *Runtime) dropPod(uid types.UID) {
 	}
 	delete(r.pods, uid)
 	r.account(p, nil)
+	p.over = true
 	if p.of == "" {
 		return
 	}
 	h := r.byUID[p.of]
-	if h != nil && h.observation.Phase.Terminal() && !h.gone {
-		// What is known of it is kept for as long as the attempt is.
-		p.over = true
-		return
-	}
-	delete(r.podsOf[p.of], uid)
-	if len(r.podsOf[p.of]) == 0 {
-		delete(r.podsOf, p.of)
+	if h == nil || len(r.podsOf[p.of]) > maxGone {
+		delete(r.podsOf[p.of], uid)
+		if len(r.podsOf[p.of]) == 0 {
+			delete(r.podsOf, p.of)
+		}
 	}
 	if h != nil {
 		r.look(h)
 	}
 }
+
+// maxGone is how many pods of an attempt are remembered before those that are
+// gone are not. What they came to is needed for as long as the attempt is held.
+const maxGone = 100
 
 func (r *Runtime) replacePods(all []*corev1.Pod, _ uint64) {
 	here := map[types.UID]bool{}
