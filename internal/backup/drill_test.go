@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,8 +22,11 @@ import (
 	"github.com/gco-project/gco/internal/blob/blobtest"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/pipeline"
+	"github.com/gco-project/gco/internal/schedule"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/store/sqlite"
+	"github.com/gco-project/gco/internal/template"
 )
 
 // plant is a database that is written to and copied.
@@ -307,17 +311,50 @@ func jsonOf(value any) string {
 	return string(out)
 }
 
+// others writes something of each kind that is not a job.
+func (p *plant) others() {
+	p.t.Helper()
+	ctx, now := p.t.Context(), time.Now().UTC()
+	_, session := p.store.OpenSession(ctx, "r", "cluster", "session", now)
+	webhook, err := p.store.CreateWebhook(ctx, store.Webhook{
+		ID: "w", URL: "https://example.com/", Secrets: []store.WebhookSecret{{Key: []byte("secret")}}, CreatedAt: now, UpdatedAt: now,
+	}, 1)
+	_, _, started := p.store.InsertPipeline(ctx, store.NewPipeline{
+		Pipeline: pipeline.Pipeline{
+			ID: pipeline.NewID(), Namespace: "team-a", Name: "nightly", Version: 1, State: pipeline.Running, Run: 1, SubmittedAt: now, UpdatedAt: now, DueAt: now,
+			Steps: []pipeline.Step{{Name: "first", State: pipeline.StepRunning, Run: 1, Job: job.NewID()}},
+		},
+		Document: []byte(`{"steps":[]}`),
+	})
+	err = errors.Join(session, err, started,
+		p.store.CreateToken(ctx, store.Token{ID: "t", Name: "ci", Hash: "abc", Role: "admin"}),
+		p.store.PutTemplate(ctx, template.Template{Name: "train", Version: 1, Job: []byte(`{}`), CreatedAt: now, UpdatedAt: now}),
+		p.store.PutSchedule(ctx, schedule.Schedule{
+			UID: "s", Namespace: "team-a", Name: "nightly", Version: 1, Next: now, DueAt: now, CreatedAt: now, UpdatedAt: now,
+			Spec: schedule.Spec{Cron: "0 3 * * *", TimeZone: "UTC"},
+		}, []byte(`{"cron":"0 3 * * *"}`)),
+		p.store.Dispatch(ctx, 0, 1, []store.Delivery{{
+			Webhook: webhook.ID, Cursor: 1, EventID: "region/r/1", Type: "region.connected", Subject: "region/r",
+			At: now, State: store.DeliveryOpen, DueAt: now, OpenedAt: now, Body: []byte(`{}`),
+		}}),
+	)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // TestDrill restores a database that is being written to, to moments of its
 // past, and compares every record.
+//
+// On any machine it holds a restore to T to this: nothing from after T, every
+// record as it was written, and all that the copy had by T, which is what was
+// acknowledged a second before T wherever the copy was not further behind; the
+// test says by how much it was. That it is not further behind at 1,000
+// submissions a second is held by the benchmark, without such an allowance.
 func TestDrill(t *testing.T) {
 	p := newPlant(t, newVault(t))
 	p.replicate()
-	if err := p.store.CreateToken(t.Context(), store.Token{ID: "t", Name: "ci", Hash: "abc", Role: "admin"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.store.OpenSession(t.Context(), "r", "cluster", "session", time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	p.others()
 	copied := &behind{}
 	stop := copied.watch(p.replication)
 	p.writeFor(1200 * time.Millisecond)
@@ -352,27 +389,42 @@ func TestDrill(t *testing.T) {
 	// Stopped in order, nothing at all is lost.
 	p.stop()
 	restored := p.restore(RestoreOptions{})
-	same(t, p.path, filepath.Join(restored.Dir, DatabaseFile))
+	rows := same(t, p.path, filepath.Join(restored.Dir, DatabaseFile))
+	for _, table := range []string{
+		"jobs", "submissions", "events", "keys", "regions", "tokens", "templates", "webhooks", "deliveries", "pipelines", "schedules",
+	} {
+		if rows[table] == 0 {
+			t.Errorf("table %s was compared and is empty", table)
+		}
+	}
 	p.compare(restored.Dir, time.Now(), time.Now())
 }
 
 // same holds every row of every table of two databases against each other, but
-// for what a restore changes.
-func same(t *testing.T, before, after string) {
+// for what a restore changes. It returns how many rows each table has.
+func same(t *testing.T, before, after string) map[string]int {
 	t.Helper()
-	tables := []string{
-		`SELECT * FROM jobs`, `SELECT * FROM submissions`, `SELECT * FROM events`, `SELECT * FROM keys`, `SELECT * FROM classes`,
-		`SELECT * FROM heads`, `SELECT * FROM counts`, `SELECT * FROM promises`, `SELECT * FROM throughput`, `SELECT * FROM tokens`,
-		`SELECT * FROM leases`, `SELECT * FROM snapshots`, `SELECT name, snapshot FROM regions`,
-		`SELECT * FROM meta WHERE name != 'incarnation'`, `SELECT * FROM sqlite_schema`,
-	}
-	for _, table := range tables {
-		table += ` ORDER BY 1, 2`
-		a, b := dump(t, before, table), dump(t, after, table)
-		if !slices.Equal(a, b) {
+	rows := map[string]int{}
+	for _, table := range dump(t, before, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`) {
+		table = strings.TrimSuffix(table, "|")
+		query := "SELECT * FROM " + table
+		switch {
+		case strings.HasPrefix(table, "_litestream"):
+			continue
+		case table == "regions":
+			query = `SELECT name, snapshot FROM regions`
+		case table == "meta":
+			query = `SELECT * FROM meta WHERE name != 'incarnation'`
+		}
+		a, b := dump(t, before, query), dump(t, after, query)
+		if rows[table] = len(a); !slices.Equal(a, b) {
 			t.Errorf("%s: %d rows before, %d after, and they differ", table, len(a), len(b))
 		}
 	}
+	if a, b := dump(t, before, `SELECT * FROM sqlite_schema`), dump(t, after, `SELECT * FROM sqlite_schema`); !slices.Equal(a, b) {
+		t.Errorf("the schema was %v and is %v", a, b)
+	}
+	return rows
 }
 
 func execute(t *testing.T, path, statement string) {
@@ -426,6 +478,7 @@ func dump(t *testing.T, path, query string) []string {
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
+	slices.Sort(all)
 	return all
 }
 
