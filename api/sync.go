@@ -46,6 +46,14 @@ type SyncRequest struct {
 	// agent is still busy with; the answer does not wait because of them.
 	Known []AttemptRef `json:"known,omitempty"`
 
+	// Endpoints is what the agent goes by, and what it sees of endpoints that
+	// changed since the last answer; absent from an agent that serves none.
+	Endpoints *EndpointReport `json:"endpoints,omitempty"`
+
+	// Models lists the versions of models that are here, or being fetched, as
+	// NAME@VERSION.
+	Models []string `json:"models,omitempty"`
+
 	// MaxStart is how many attempts the agent will take now.
 	MaxStart int `json:"maxStart"`
 	// WaitSeconds bounds how long the server may hold the call back while
@@ -112,6 +120,12 @@ type SyncResponse struct {
 	Start []Start `json:"start,omitempty"`
 	// Stop lists attempts to stop; each comes again until it is reported.
 	Stop []Stop `json:"stop,omitempty"`
+	// Endpoints lists those whose target is not the one that the agent goes by;
+	// each comes again until the agent says that it has it.
+	Endpoints []EndpointTarget `json:"endpoints,omitempty"`
+	// Models are versions of models that the region will need, and neither has
+	// nor fetches.
+	Models []string `json:"models,omitempty"`
 	// Requests are questions that clients ask of this region.
 	Requests []Request `json:"requests,omitempty"`
 }
@@ -122,6 +136,8 @@ type Start struct {
 	Namespace string          `json:"namespace"`
 	Name      string          `json:"name"`
 	Manifest  json.RawMessage `json:"manifest"`
+	// Model is the version of a model that the attempt reads, as NAME@VERSION.
+	Model string `json:"model,omitempty"`
 	// Unfenced attempts run on when the agent loses its lease.
 	Unfenced bool `json:"unfenced,omitempty"`
 }
@@ -130,6 +146,53 @@ type Start struct {
 type Stop struct {
 	AttemptRef
 	Reason string `json:"reason" enum:"cancel,deadline,move,superseded"`
+}
+
+// EndpointReport is what an agent says of endpoints.
+type EndpointReport struct {
+	// Held has the tag of the target that the agent goes by for each endpoint
+	// of which it holds anything, by name; an empty one where it knows none.
+	Held map[string]string `json:"held"`
+	// Observed is what changed since the last answer. An endpoint of which
+	// nothing is left comes once more, with no target and no replicas.
+	Observed []EndpointObservation `json:"observed,omitempty"`
+	// All says that Observed is everything, as in the first report of a
+	// session.
+	All bool `json:"all,omitempty"`
+}
+
+// EndpointObservation is what a region sees of one endpoint.
+type EndpointObservation struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+	// Target is the tag of what the region goes by.
+	Target   string            `json:"target,omitempty"`
+	Replicas []EndpointReplica `json:"replicas,omitempty"`
+	// Shortage says why there are fewer replicas than there should be.
+	Shortage *CapacityFailure `json:"shortage,omitempty"`
+}
+
+// EndpointTarget is what a region should have of one endpoint.
+type EndpointTarget struct {
+	Name string `json:"name"`
+	UID  string `json:"uid,omitempty"`
+	// Tag changes with anything in here.
+	Tag string `json:"tag,omitempty"`
+	// Sets are the revisions; without any, all of the endpoint is to go.
+	Sets         []EndpointSet     `json:"sets,omitempty"`
+	DrainSeconds float64           `json:"drainSeconds,omitempty"`
+	Limits       *EndpointLimits   `json:"limits,omitempty"`
+	ModelNames   map[string]string `json:"modelNames,omitempty"`
+}
+
+// EndpointSet is a number of replicas of one revision.
+type EndpointSet struct {
+	Revision int `json:"revision"`
+	Replicas int `json:"replicas"`
+	// Weight is its share of the region's requests, in percent.
+	Weight int `json:"weight"`
+	// Spec has the fields that make a revision.
+	Spec EndpointSpec `json:"spec"`
 }
 
 // Request is one question of a client, to be answered by a POST to

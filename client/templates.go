@@ -15,7 +15,7 @@ import (
 // AnyVersion is the If-Match that holds for every version.
 const AnyVersion = "*"
 
-// IfVersion is the If-Match that holds for one version of a template.
+// IfVersion is the If-Match that holds for one version of a template or an endpoint.
 func IfVersion(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }
 
 // Templates returns one page of templates by name, without their parameters

@@ -23,6 +23,7 @@ import (
 
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/endpoint"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
 )
@@ -60,8 +61,14 @@ type Options struct {
 	Region  string
 	Runtime runtime.Runtime
 	Server  Server
-	Clock   clock.WithTicker
-	Log     *slog.Logger
+	// Replicas is the part of the runtime that runs endpoints; nil where it has
+	// none.
+	Replicas runtime.Replicas
+	// Routes is told where the requests of each endpoint go, whenever that
+	// changes; nil where there is no gateway.
+	Routes func([]endpoint.Route)
+	Clock  clock.WithTicker
+	Log    *slog.Logger
 	// MaxStart bounds the attempts that are being applied at the same time;
 	// 0 is 64.
 	MaxStart int
@@ -109,6 +116,8 @@ const maxFinishing = 32
 type Agent struct {
 	Options
 	background context.Context
+	// endpoints is nil where the runtime runs none.
+	endpoints *endpoints
 	// changed tells the poll that the agent itself has something to report.
 	changed chan struct{}
 
@@ -197,12 +206,16 @@ func New(options Options) *Agent {
 	if o.Go == nil {
 		o.Go = func(work func()) { go work() }
 	}
-	return &Agent{
+	a := &Agent{
 		Options: o, background: context.Background(), session: newSession(),
 		changed: make(chan struct{}, 1),
 		busy:    map[job.AttemptID]bool{}, closing: map[job.AttemptID]closing{}, answering: map[string]job.AttemptID{},
 		finishing: make(chan struct{}, maxFinishing),
 	}
+	if o.Replicas != nil {
+		a.endpoints = newEndpoints(a)
+	}
+	return a
 }
 
 // Run drives the region until ctx ends. What runs then runs on, until its
@@ -210,6 +223,9 @@ func New(options Options) *Agent {
 func (a *Agent) Run(ctx context.Context) error {
 	a.background = ctx
 	go a.watchTrust(ctx)
+	if a.endpoints != nil {
+		go a.endpoints.run(ctx)
+	}
 	pause := firstPause
 	for ctx.Err() == nil {
 		switch err := a.syncOnce(ctx); {

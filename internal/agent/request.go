@@ -41,6 +41,12 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 		clear(a.reported)
 		return request, nil
 	}
+	if a.endpoints != nil {
+		var whole bool
+		request.Endpoints, whole = a.endpoints.report()
+		// Who has the inventory takes it that all has been said.
+		synced = synced && whole
+	}
 	if !a.inventoried && synced {
 		request.Inventory = a.inventoryPage(held)
 	}
@@ -55,7 +61,7 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 		// has.
 		request.Capacity, a.capacity, a.capacityAt = &snapshot, nil, a.Clock.Now()
 	}
-	if request.Capacity == nil && request.Inventory == nil && len(request.Observations) == 0 {
+	if request.Capacity == nil && request.Inventory == nil && len(request.Observations) == 0 && !says(request.Endpoints) {
 		// Only a call that says nothing may be held back, and so only such a
 		// call is ever given up for the sake of news.
 		patience := a.patience()
@@ -85,10 +91,15 @@ func (a *Agent) hasNews(ctx context.Context) (news bool, after time.Duration) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.endpoints != nil {
+		synced = synced && a.endpoints.ready()
+	}
 	a.noticeVanished(held, synced)
 	switch {
 	case a.id == "":
 		return false, 0
+	case a.endpoints != nil && a.endpoints.hasNews():
+		return true, 0
 	case a.settled || len(a.news(held)) > 0 || !a.inventoried && synced:
 		return true, 0
 	case !sameCapacity(a.capacity, snapshot):

@@ -25,6 +25,10 @@ func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response ap
 		return
 	}
 	a.acknowledge(request, response)
+	if a.endpoints != nil {
+		a.endpoints.acknowledge(request.Endpoints)
+		a.endpoints.take(response.Endpoints)
+	}
 	a.dropForeign(ctx)
 	// Before anything is forgotten that is asked for.
 	for _, question := range response.Requests {
@@ -56,6 +60,9 @@ func (a *Agent) renew(request api.SyncRequest, response api.SyncResponse, begun 
 	}
 	if request.Session == "" {
 		a.session = newSession()
+		if a.endpoints != nil {
+			a.endpoints.beginSession()
+		}
 		a.id, a.epoch, a.incarnation = response.Session, response.Epoch, response.Incarnation
 	}
 	a.trust = time.Duration(response.TrustSeconds * float64(time.Second))

@@ -25,6 +25,7 @@ import (
 	"github.com/gco-project/gco/internal/model/registry"
 	"github.com/gco-project/gco/internal/queue"
 	"github.com/gco-project/gco/internal/server"
+	"github.com/gco-project/gco/internal/serving"
 	"github.com/gco-project/gco/internal/store"
 	"github.com/gco-project/gco/internal/webhook"
 )
@@ -68,6 +69,7 @@ type ControlPlane struct {
 	queue        *queue.Queue
 	webhooks     *webhook.Outbox
 	flow         *flow.Flow
+	serving      *serving.Serving
 	server       *server.Server
 	certificates *server.Certificates
 	listener     net.Listener
@@ -147,6 +149,12 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Clock: o.Clock,
 		Wake:  func(region string) { c.queue.Wake(region) },
 	})
+	c.serving = serving.New(serving.Options{
+		Store: c.store, Clock: o.Clock, Log: o.Log,
+		Placement: placementPolicy(o.Config), Prices: prices(o.Config.Regions),
+		Leading: func() bool { return c.queue.Leading() },
+		Wake:    func(region string) { c.queue.Wake(region) },
+	})
 	c.queue = queue.New(queue.Options{
 		Store: c.store, Clock: o.Clock, Log: o.Log, Holder: c.holder,
 		Admission: manifest.Policy(o.Config.Policy),
@@ -155,6 +163,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Limits:    queue.Limits(o.Config.Limits),
 		Timing:    timing(o.Config.Timing),
 		Requests:  broker.Requests,
+		Endpoints: c.serving,
 		Pruned:    c.pruned(o.Deleted),
 	})
 	callers, err := newIAMCallers(o.Config.Auth, o.STS, o.Clock, o.Log)
@@ -164,7 +173,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 	c.flow = flow.New(flow.Options{Store: c.store, Queue: c.queue, Clock: o.Clock, Log: o.Log})
 	options := server.Options{
 		Identifier: callers,
-		Store:      c.store, Queue: c.queue, Flow: c.flow, Broker: broker, Archive: c.archive, Models: c.models, Webhooks: c.webhooks,
+		Store:      c.store, Queue: c.queue, Flow: c.flow, Serving: c.serving, Broker: broker, Archive: c.archive, Models: c.models, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
 	}
@@ -212,6 +221,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	group.Go(func() error { return c.queue.Run(ctx) })
 	group.Go(func() error { return c.webhooks.Run(ctx) })
 	group.Go(func() error { return c.flow.Run(ctx) })
+	group.Go(func() error { return c.serving.Run(ctx) })
 	c.copies.run(ctx, group)
 	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
 	if c.debug != "" {

@@ -19,8 +19,11 @@ const (
 // Site is one region as an endpoint sees it.
 type Site struct {
 	Region string
-	// Up: its agent is there, and has said what it has.
+	// Up: its agent is there.
 	Up bool
+	// Fresh: the agent has said what it has, in its present session. Until then
+	// what was observed before holds, unless the region was lost meanwhile.
+	Fresh bool
 	// Open: it may take more.
 	Open bool
 	// Leaving: what it has is to go elsewhere.
@@ -66,7 +69,7 @@ type Decision struct {
 //     missing goes to the region that has the fewest, what is too much goes from
 //     the one that has the most. They are spread evenly, and so moved, only for a
 //     new revision, whose replicas all start anyway, and where the regions of
-//     the spec have changed;
+//     the spec have changed or one of the list is there for the first time;
 //  4. nothing that is ready goes before as many are ready elsewhere;
 //  5. a revision that does not become ready in time has failed.
 func Decide(s Situation) Decision {
@@ -123,12 +126,17 @@ func (d *decider) wanted() int {
 	return min(max(n, a.Min), a.Max)
 }
 
-// site is a region that is there; nil for any other.
+// site is a region that is there, and of which it is known what it has; nil
+// for any other.
 func (d *decider) site(region string) *Site {
-	if s := d.sites[region]; s != nil && s.Up {
-		return s
+	s := d.sites[region]
+	if s == nil || !s.Up {
+		return nil
 	}
-	return nil
+	if target, planned := d.Plan.In(region); !s.Fresh && (!planned || target.Lost) {
+		return nil
+	}
+	return s
 }
 
 // ready counts what answers in a region, of any revision.
@@ -275,8 +283,7 @@ func (d *decider) planned(region string) int {
 func (d *decider) spread(regions []string) map[string]int {
 	shares := make(map[string]int, len(regions))
 	sum := 0
-	anew := !d.Plan.Spread.same(d.Endpoint.Spec.Regions) || d.Endpoint.Canary == nil && d.Endpoint.Revision != d.Plan.serving()
-	d.next.Spread = d.Endpoint.Spec.Regions
+	anew := d.anew(regions)
 	for _, name := range regions {
 		if !anew {
 			shares[name] = min(d.planned(name), d.room(name))
@@ -295,6 +302,18 @@ func (d *decider) spread(regions []string) map[string]int {
 		shares[name]++
 	}
 	return shares
+}
+
+// anew tells whether the replicas are to be spread evenly, wherever they are.
+func (d *decider) anew(regions []string) bool {
+	missing := slices.DeleteFunc(slices.Clone(d.Plan.Missing), func(name string) bool { return d.site(name) != nil })
+	anew := !d.Plan.Spread.same(d.Endpoint.Spec.Regions) || d.Endpoint.Canary == nil && d.Endpoint.Revision != d.Plan.serving() ||
+		slices.ContainsFunc(d.Plan.Missing, func(name string) bool { return slices.Contains(regions, name) })
+	if anew {
+		missing = slices.DeleteFunc(slices.Clone(d.Endpoint.Spec.Regions.Names), func(name string) bool { return d.site(name) != nil })
+	}
+	d.next.Spread, d.next.Missing = d.Endpoint.Spec.Regions, missing
+	return anew
 }
 
 // most is the region to take a replica from: the one with the most, and among
@@ -479,7 +498,7 @@ func (p *Plan) regions() []string {
 func (p *Plan) Same(other *Plan) bool {
 	return p.Name == other.Name && p.UID == other.UID && p.Edit == other.Edit && p.Replicas == other.Replicas &&
 		p.Good == other.Good && p.Tried == other.Tried && p.Trying == other.Trying && p.TryingSince.Equal(other.TryingSince) &&
-		p.Message == other.Message && p.Spread.same(other.Spread) && maps.EqualFunc(p.Full, other.Full, time.Time.Equal) &&
+		p.Message == other.Message && p.Spread.same(other.Spread) && slices.Equal(p.Missing, other.Missing) && maps.EqualFunc(p.Full, other.Full, time.Time.Equal) &&
 		slices.EqualFunc(p.Targets, other.Targets, Target.same)
 }
 

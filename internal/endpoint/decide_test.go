@@ -27,6 +27,7 @@ type world struct {
 	failure  string
 	gone     bool
 	due      time.Time
+	stale    string // a region that has not said what it has
 }
 
 func newWorld(t testing.TB, alter func(*Spec)) *world {
@@ -50,7 +51,7 @@ func newWorld(t testing.TB, alter func(*Spec)) *world {
 func (w *world) decide() {
 	s := Situation{Endpoint: &w.endpoint, Plan: &w.plan, Now: w.now, Replicas: -1}
 	for _, name := range w.regions {
-		s.Sites = append(s.Sites, Site{Region: name, Up: !w.down[name], Open: !w.leaving[name], Leaving: w.leaving[name], Observed: w.observed[name]})
+		s.Sites = append(s.Sites, Site{Region: name, Up: !w.down[name], Fresh: name != w.stale, Open: !w.leaving[name], Leaving: w.leaving[name], Observed: w.observed[name]})
 	}
 	s.Rank = func(int) []string {
 		return slices.DeleteFunc(slices.Clone(w.regions), func(name string) bool { return w.down[name] || w.leaving[name] })
@@ -177,6 +178,36 @@ func TestDecideSpreads(t *testing.T) {
 	if !before.Same(&w.plan) {
 		t.Errorf("another look changed the plan from %+v to %+v", before, w.plan)
 	}
+}
+
+// TestDecideWaitsForReport has an agent begin a new session: until it says what
+// it has, what is known of a region that was there holds, and nothing is
+// believed of one that was lost.
+func TestDecideWaitsForReport(t *testing.T) {
+	w := newWorld(t, nil)
+	w.settle()
+	w.stale = "a"
+	w.decide()
+	w.want(t, "a new session", "a:1x2 b:1x2")
+	w.down["a"] = true
+	w.settle()
+	delete(w.down, "a")
+	w.decide()
+	w.want(t, "a new session after a loss", "(a:1x2) b:1x4")
+	w.stale = ""
+	w.settle()
+	w.want(t, "it has said that it has all", "a:1x2 b:1x2")
+}
+
+// TestDecideComesLate has a region of the list be there only later.
+func TestDecideComesLate(t *testing.T) {
+	w := newWorld(t, nil)
+	w.down["b"] = true
+	w.settle()
+	w.want(t, "without one of two", "a:1x4")
+	delete(w.down, "b")
+	w.settle()
+	w.want(t, "with both", "a:1x2 b:1x2")
 }
 
 func TestDecideCount(t *testing.T) {

@@ -20,6 +20,9 @@ type Plan struct {
 	Replicas int `json:"replicas"`
 	// Spread is the Spec.Regions by which the replicas were spread.
 	Spread Regions `json:"spread,omitzero"`
+	// Missing are regions of the list that were not there at the time: when one
+	// comes, its share moves there.
+	Missing []string `json:"missing,omitempty"`
 	// Targets are the regions that should have replicas, by name.
 	Targets []Target `json:"targets,omitempty"`
 	// Good is the last revision that served and was ready in all of its

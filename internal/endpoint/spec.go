@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -254,4 +255,12 @@ func (c Container) Same(other Container) bool {
 	return c.Image == other.Image && slices.Equal(c.Command, other.Command) && slices.Equal(c.Args, other.Args) &&
 		maps.Equal(c.Env, other.Env) && c.Port == other.Port && maps.Equal(c.Resources, other.Resources) &&
 		c.Model == other.Model && c.HealthPath == other.HealthPath && c.CapacityType == other.CapacityType
+}
+
+// Same tells whether two specs with their defaults say the same.
+func (s *Spec) Same(other Spec) bool {
+	return s.Container.Same(other.Container) && s.Replicas == other.Replicas && s.Regions.same(other.Regions) &&
+		s.DrainTime == other.DrainTime && s.ReadyTimeout == other.ReadyTimeout && s.Limits == other.Limits &&
+		maps.Equal(s.ModelNames, other.ModelNames) &&
+		reflect.DeepEqual(s.Autoscaling, other.Autoscaling) && reflect.DeepEqual(s.Canary, other.Canary)
 }

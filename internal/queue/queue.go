@@ -24,6 +24,7 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/manifest"
+	"github.com/gco-project/gco/internal/model"
 	"github.com/gco-project/gco/internal/placement"
 	"github.com/gco-project/gco/internal/store"
 )
@@ -48,12 +49,27 @@ type Options struct {
 
 	// Requests lists the open questions of clients to a region.
 	Requests func(region string) []api.Request
+	// Endpoints is what Syncs carry of endpoints; nil is nothing.
+	Endpoints Endpoints
+	// Model finds the version of a model that a reference names now, or
+	// ErrNoModel; nil where there are no models.
+	Model func(ctx context.Context, ref model.Ref) (model.Ref, error)
 	// Pruned is told of jobs whose record is about to be removed, so that what
 	// hangs on them goes first: without the record nobody would find it again.
 	Pruned func(ctx context.Context, ids []job.ID)
 	// NewID makes identities of jobs and sessions; a simulation makes them
 	// predictable. They must sort by the time they were made.
 	NewID func() string
+}
+
+// Endpoints is what Syncs carry of endpoints, which are not the queue's.
+type Endpoints interface {
+	// Report takes in what a region says, under the guard of its session;
+	// store.ErrStaleSession.
+	Report(ctx context.Context, guard store.Guard, report api.EndpointReport) error
+	// Targets lists what a region should know and does not, going by the tags
+	// of what it holds.
+	Targets(ctx context.Context, region string, held map[string]string) ([]api.EndpointTarget, error)
 }
 
 // Queue is the durable global queue. Its methods may be called concurrently.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gco-project/gco/api"
@@ -35,8 +36,9 @@ var defaultAnswerBounds = answerBounds{starts: 500, stops: 1000, page: 1000}
 //  3. A page of inventory is compared with what the region should hold:
 //     missing attempts are lost, unknown ones are to be stopped.
 //  4. Observations become transitions, under the guard of the epoch.
-//  5. Placed jobs that fit are claimed.
-//  6. The answer is held back until there is something in it, or the wait is
+//  5. What the region sees of endpoints is taken in.
+//  6. Placed jobs that fit are claimed.
+//  7. The answer is held back until there is something in it, or the wait is
 //     over.
 func (q *Queue) Sync(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
 	if request.Session == "" {
@@ -77,7 +79,7 @@ func boundedWait(seconds float64, most time.Duration) time.Duration {
 // hasWork tells whether an answer should not wait. An agent sends its
 // inventory as soon as it has one, so to want it is no work.
 func hasWork(r api.SyncResponse) bool {
-	return len(r.Start)+len(r.Stop)+len(r.Requests) > 0
+	return len(r.Start)+len(r.Stop)+len(r.Requests)+len(r.Endpoints)+len(r.Models) > 0
 }
 
 func (q *Queue) openSession(ctx context.Context, region string, request api.SyncRequest) (api.SyncResponse, error) {
@@ -108,6 +110,15 @@ type syncCall struct {
 	// strangers is the same as a set.
 	superseded []job.AttemptID
 	strangers  map[job.AttemptID]bool
+	// models are those that the region will need, and does not know of yet.
+	models []string
+}
+
+// willNeed lets the region fetch the model of a job that waits for room there.
+func (s *syncCall) willNeed(model string) {
+	if model != "" && !slices.Contains(s.models, model) && !slices.Contains(s.request.Models, model) {
+		s.models = append(s.models, model)
+	}
 }
 
 func (s *syncCall) guard() *store.Guard {
@@ -133,6 +144,12 @@ func (s *syncCall) receive(ctx context.Context) error {
 	if err := s.report(ctx); err != nil {
 		return err
 	}
+	// Before the inventory ends: a region that has sent it has said all.
+	if s.endpoints() {
+		if err := s.q.Endpoints.Report(ctx, *s.guard(), *s.request.Endpoints); err != nil {
+			return err
+		}
+	}
 	if page := s.request.Inventory; page != nil {
 		if err := s.compareInventory(ctx, *page); err != nil {
 			return err
@@ -152,6 +169,9 @@ func (s *syncCall) receive(ctx context.Context) error {
 	}
 	return nil
 }
+
+// endpoints tells whether the agent serves any, and so does this process.
+func (s *syncCall) endpoints() bool { return s.q.Endpoints != nil && s.request.Endpoints != nil }
 
 func (s *syncCall) renew(ctx context.Context, renewal store.Renewal) error {
 	record, err := s.q.Store.Renew(ctx, renewal, s.q.Clock.Now())
@@ -174,6 +194,11 @@ func (s *syncCall) answer(ctx context.Context) (api.SyncResponse, error) {
 		InventoryWanted: !s.record.Inventoried && s.request.Inventory == nil,
 		Requests:        s.q.Requests(s.region),
 	}
+	if s.endpoints() {
+		if response.Endpoints, err = s.q.Endpoints.Targets(ctx, s.region, s.request.Endpoints.Held); err != nil {
+			return api.SyncResponse{}, err
+		}
+	}
 	if response.Stop, err = s.stops(ctx); err != nil {
 		return api.SyncResponse{}, err
 	}
@@ -183,9 +208,11 @@ func (s *syncCall) answer(ctx context.Context) (api.SyncResponse, error) {
 	if missing, err := s.q.census.awaited(ctx); err != nil || len(missing) > 0 {
 		return response, err
 	}
+	s.models = nil
 	if err := s.claim(ctx); err != nil {
 		return api.SyncResponse{}, err
 	}
+	response.Models = s.models
 	response.Start, err = s.starts(ctx)
 	return response, err
 }
@@ -243,6 +270,7 @@ func (s *syncCall) claim(ctx context.Context) error {
 				return fmt.Errorf("reading the demand of job %s: %w", j.ID, err)
 			}
 			if len(changes) == left || !room.Take(demand) {
+				s.willNeed(j.Spec.Placement.Model)
 				continue
 			}
 			next, transition, err := j.Apply(job.Event{Kind: job.Claim}, s.q.Clock.Now())
@@ -314,7 +342,7 @@ func (s *syncCall) starts(ctx context.Context) ([]api.Start, error) {
 		}
 		starts = append(starts, api.Start{
 			AttemptRef: ref(j.AttemptID()), Namespace: j.Spec.Namespace, Name: j.Spec.Name,
-			Manifest: text, Unfenced: j.Spec.OnRegionLost == job.Wait,
+			Manifest: text, Model: j.Spec.Placement.Model, Unfenced: j.Spec.OnRegionLost == job.Wait,
 		})
 	}
 	return starts, nil
