@@ -56,7 +56,7 @@ type Cluster struct {
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	c := &Cluster{options: o, group: group, ctx: ctx}
-	etcd, err := openStore(filepath.Join(o.Dir, "etcd"), o.Log.Name())
+	etcd, err := openStore(ctx, filepath.Join(o.Dir, "etcd"), o.Log.Name())
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +99,10 @@ func (c *Cluster) Wait() error {
 // run runs a component until the cluster's context ends.
 func (c *Cluster) run(name string, component func(context.Context) error) {
 	c.group.Go(func() error {
-		err := component(c.ctx)
-		if c.ctx.Err() != nil {
-			return nil
+		if err := component(c.ctx); c.ctx.Err() == nil {
+			return fmt.Errorf("%s has ended: %w", name, err)
 		}
-		return fmt.Errorf("%s has ended: %w", name, err)
+		return nil
 	})
 }
 
@@ -126,7 +125,7 @@ func (c *Cluster) awaitReady() error {
 		response, err := client.Do(request)
 		if err != nil {
 			said = err.Error()
-			return false, nil
+			return false, nil //nolint:nilerr // it is not there yet
 		}
 		said = response.Status
 		return response.StatusCode == http.StatusOK, response.Body.Close()

@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
-	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 )
@@ -18,7 +16,7 @@ type store struct {
 
 // openStore starts etcd on a free port. What it acknowledges survives the end
 // of the process, and not that of the host: nothing is synced.
-func openStore(dir, logFile string) (*store, error) {
+func openStore(ctx context.Context, dir, logFile string) (*store, error) {
 	anyPort := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	config := embed.NewConfig()
 	config.Name = "kubelab"
@@ -34,13 +32,15 @@ func openStore(dir, logFile string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting etcd: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
 	select {
 	case <-server.Server.ReadyNotify():
 	case err := <-server.Err():
 		return nil, fmt.Errorf("starting etcd: %w", err)
-	case <-time.After(readyWithin):
+	case <-ctx.Done():
 		server.Close()
-		return nil, errors.New("starting etcd: it is not ready after " + readyWithin.String())
+		return nil, fmt.Errorf("starting etcd: it is not ready: %w", ctx.Err())
 	}
 	return &store{server: server, url: "http://" + server.Clients[0].Addr().String()}, nil
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -236,9 +237,14 @@ func agentMayDoNoMore(t *testing.T, w *world) {
 		// The API server takes notice of new roles a little later, so what is
 		// allowed may not be so yet; what is not never was.
 		allowed := w.agentMay(t, attributes)
-		for deadline := time.Now().Add(patience); test.may && !allowed && time.Now().Before(deadline); {
-			time.Sleep(50 * time.Millisecond)
-			allowed = w.agentMay(t, attributes)
+		if test.may && !allowed {
+			err := wait.PollUntilContextTimeout(t.Context(), pause, patience, false, func(context.Context) (bool, error) {
+				allowed = w.agentMay(t, attributes)
+				return allowed, nil
+			})
+			if err != nil && !wait.Interrupted(err) {
+				t.Fatal(err)
+			}
 		}
 		if allowed != test.may {
 			t.Errorf("allowed is %t, not %t: %+v", allowed, test.may, attributes)
@@ -246,8 +252,12 @@ func agentMayDoNoMore(t *testing.T, w *world) {
 	}
 }
 
-// patience is how long anything may take on a busy machine.
-const patience = time.Minute
+// patience is how long anything may take on a busy machine, pause how often it
+// is asked about.
+const (
+	patience = time.Minute
+	pause    = 50 * time.Millisecond
+)
 
 func (w *world) agentMay(t *testing.T, attributes authorizationv1.ResourceAttributes) bool {
 	t.Helper()

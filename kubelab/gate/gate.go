@@ -12,12 +12,15 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // Gate forwards connections to one address.
 type Gate struct {
 	address string
 	target  string
+	clock   clock.Clock
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -28,8 +31,8 @@ type Gate struct {
 }
 
 // Open listens on an address, whose port may be 0, and forwards to target.
-func Open(address, target string) (*Gate, error) {
-	g := &Gate{address: address, target: target, open: map[net.Conn]struct{}{}}
+func Open(address, target string, c clock.Clock) (*Gate, error) {
+	g := &Gate{address: address, target: target, clock: c, open: map[net.Conn]struct{}{}}
 	if err := g.listen(); err != nil {
 		return nil, err
 	}
@@ -167,7 +170,7 @@ type delayed struct {
 
 func (d delayed) Write(p []byte) (int, error) {
 	if _, delay := d.gate.State(); delay > 0 {
-		time.Sleep(delay)
+		d.gate.clock.Sleep(delay)
 	}
 	return d.server.Write(p)
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/gco-project/gco/kubelab/gate"
 )
 
@@ -43,7 +45,7 @@ func echo(t *testing.T) string {
 
 func open(t *testing.T, target string) *gate.Gate {
 	t.Helper()
-	g, err := gate.Open("127.0.0.1:0", target)
+	g, err := gate.Open("127.0.0.1:0", target, clock.RealClock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,11 +147,11 @@ func (c *container) start(ctx context.Context) error {
 	if err := os.WriteFile(c.messageFile(), nil, 0o600); err != nil {
 		return fmt.Errorf("making the file of the termination message: %w", err)
 	}
-	output, err := openLog(c.logFile(int(c.started.Load())))
+	output, err := openLog(c.logFile(int(c.started.Load())), c.pod.kubelet.options.Clock)
 	if err != nil {
 		return err
 	}
-	command := exec.Command(line[0], line[1:]...) //nolint:gosec // running commands is what it is for
+	command := exec.Command(line[0], line[1:]...)
 	command.Dir, command.Env = dir, environment.list()
 	if c.spec.WorkingDir != "" {
 		command.Dir = c.spec.WorkingDir
@@ -161,7 +161,7 @@ func (c *container) start(ctx context.Context) error {
 	if err := startHere(command, func(err error) { c.report(command, output, err) }); err != nil {
 		return errors.Join(err, output.Close())
 	}
-	c.command, c.startedAt, c.waiting, c.asked = command, time.Now(), nil, false
+	c.command, c.startedAt, c.waiting, c.asked = command, c.pod.now(), nil, false
 	if c.last != nil {
 		c.restarts++
 	}
@@ -187,11 +187,11 @@ func startHere(command *exec.Cmd, ended func(error)) error {
 
 // report tells the pod how a run ended, once nothing of it is left.
 func (c *container) report(command *exec.Cmd, output *logFile, err error) {
-	if left := endAll(c.marker()); left != nil {
+	if left := endAll(c.pod.kubelet.options.Clock, c.marker()); left != nil {
 		err = errors.Join(err, left)
 	}
 	state := corev1.ContainerStateTerminated{
-		ExitCode: exitCode(command.ProcessState), FinishedAt: metav1.Now(), Reason: "Completed",
+		ExitCode: exitCode(command.ProcessState), FinishedAt: metav1.NewTime(c.pod.now()), Reason: "Completed",
 	}
 	if state.ExitCode != 0 {
 		state.Reason = "Error"
@@ -212,7 +212,7 @@ func exitCode(state *os.ProcessState) int32 {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return int32(128 + int(status.Signal()))
 	}
-	return int32(state.ExitCode()) //nolint:gosec // an exit code has eight bits
+	return int32(state.ExitCode())
 }
 
 // ended takes notice of the end of a run.
@@ -225,7 +225,7 @@ func (c *container) ended(state corev1.ContainerStateTerminated) {
 	}
 	c.before, c.last, c.command = c.last, &state, nil
 	c.live.Store(false)
-	c.nextStart = time.Now().Add(c.pause)
+	c.nextStart = c.pod.now().Add(c.pause)
 	if c.again() && !c.held {
 		c.waiting = &corev1.ContainerStateWaiting{
 			Reason: "CrashLoopBackOff", Message: "back-off " + c.pause.String() + " restarting container " + c.spec.Name,

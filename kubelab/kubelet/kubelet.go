@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/internal/runtime/local/process"
 )
@@ -36,6 +37,7 @@ type Options struct {
 	Client kubernetes.Interface
 	// Cert and Key are the server's, CA vouches for its clients.
 	Cert, Key, CA string
+	Clock         clock.WithTicker
 }
 
 // Kubelet runs the pods of some nodes.
@@ -55,7 +57,7 @@ type Kubelet struct {
 // Open listens for the API server, and ends what an earlier kubelet of the
 // same directory left behind.
 func Open(o Options) (*Kubelet, error) {
-	if err := endAll(marker(o.Dir, "")); err != nil {
+	if err := endAll(o.Clock, marker(o.Dir, "")); err != nil {
 		return nil, fmt.Errorf("ending what is left of pods: %w", err)
 	}
 	if err := os.RemoveAll(o.Dir); err != nil {
@@ -95,7 +97,7 @@ func (k *Kubelet) listen() error {
 
 // Port is where the API server finds the kubelet.
 func (k *Kubelet) Port() int32 {
-	return int32(k.listener.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert,gosec // a TCP listener's port
+	return int32(k.listener.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // a TCP listener's port
 }
 
 // Silence keeps what happens on a node from the API server, and what that
@@ -126,7 +128,7 @@ func (k *Kubelet) Run(ctx context.Context, nodes []string) error {
 	group.Go(func() error { <-ctx.Done(); return k.server.Close() })
 	err := group.Wait()
 	k.work.Wait()
-	return errors.Join(err, endAll(marker(k.options.Dir, "")))
+	return errors.Join(err, endAll(k.options.Clock, marker(k.options.Dir, "")))
 }
 
 // Close is for a kubelet that never ran.
@@ -182,6 +184,7 @@ func (k *Kubelet) miss(object any) {
 	k.mu.Unlock()
 	if p != nil {
 		p.delete(0)
+		close(p.gone)
 	}
 }
 
@@ -222,7 +225,7 @@ func graceOf(pod *corev1.Pod) time.Duration {
 func marker(dir string, uid types.UID) string { return "KUBELAB_POD=" + dir + "/" + string(uid) }
 
 // endAll kills every process with that marker.
-func endAll(marker string) error {
+func endAll(c clock.Clock, marker string) error {
 	for {
 		table, err := process.Table()
 		if err != nil {
@@ -237,6 +240,6 @@ func endAll(marker string) error {
 				return err
 			}
 		}
-		time.Sleep(time.Millisecond)
+		c.Sleep(time.Millisecond)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // maxLine is the longest line that is kept in one piece, in bytes.
@@ -15,17 +17,18 @@ const maxLine = 16 << 10
 // logFile is the output of one run, in the form that kubelets read: a time,
 // the stream, whether the line is whole, and the line.
 type logFile struct {
-	mu   sync.Mutex
-	file *os.File
-	open []*stream
+	mu    sync.Mutex
+	file  *os.File
+	clock clock.PassiveClock
+	open  []*stream
 }
 
-func openLog(path string) (*logFile, error) {
+func openLog(path string, c clock.PassiveClock) (*logFile, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of a container: %w", err)
 	}
-	return &logFile{file: file}, nil
+	return &logFile{file: file, clock: c}, nil
 }
 
 // stream is one of the two outputs.
@@ -66,7 +69,7 @@ func (s *stream) Write(text []byte) (int, error) {
 }
 
 func (l *logFile) line(stream, tag string, text []byte) error {
-	_, err := fmt.Fprintf(l.file, "%s %s %s %s\n", time.Now().UTC().Format(time.RFC3339Nano), stream, tag, text)
+	_, err := fmt.Fprintf(l.file, "%s %s %s %s\n", l.clock.Now().UTC().Format(time.RFC3339Nano), stream, tag, text)
 	return err
 }
 

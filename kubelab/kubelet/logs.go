@@ -34,7 +34,7 @@ func (k *Kubelet) containerLogs(w http.ResponseWriter, r *http.Request) {
 	if c == nil {
 		// The API server asks for pods and containers that exist, so this is
 		// one that is played.
-		fmt.Fprintf(w, "container %s of pod %s is simulated and says nothing\n", r.PathValue("container"), r.PathValue("pod"))
+		_, _ = io.WriteString(w, "a simulated container says nothing\n")
 		return
 	}
 	run, found := c.logged(options.Previous)
@@ -43,7 +43,7 @@ func (k *Kubelet) containerLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := flushing{w, http.NewResponseController(w)}
-	if err := logs.ReadLogs(r.Context(), c.logFile(run), c.marker(), reading(options, time.Now()), watched{container: c, run: run}, out, out); err != nil && r.Context().Err() == nil {
+	if err := logs.ReadLogs(r.Context(), c.logFile(run), c.marker(), reading(options, k.options.Clock.Now()), watched{container: c, run: run}, out, out); err != nil && r.Context().Err() == nil {
 		fmt.Fprintf(w, "reading the log: %v\n", err)
 	}
 }

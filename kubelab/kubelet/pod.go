@@ -36,6 +36,8 @@ type pod struct {
 	deleting bool
 	killAt   time.Time
 	wake     chan struct{}
+	// gone is closed when the object is no more.
+	gone chan struct{}
 }
 
 // exit says how a run of a container ended.
@@ -47,7 +49,7 @@ type exit struct {
 func newPod(k *Kubelet, object *corev1.Pod) *pod {
 	p := &pod{
 		kubelet: k, object: object, dir: filepath.Join(k.options.Dir, string(object.UID)),
-		exits: make(chan exit), wake: make(chan struct{}, 1),
+		exits: make(chan exit), wake: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 	for i := range object.Spec.InitContainers {
 		p.init = append(p.init, newContainer(p, &object.Spec.InitContainers[i], true))
@@ -62,7 +64,7 @@ func newPod(k *Kubelet, object *corev1.Pod) *pod {
 func (p *pod) delete(grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := time.Now().Add(grace)
+	at := p.now().Add(grace)
 	if p.deleting && !at.Before(p.killAt) {
 		return
 	}
@@ -79,18 +81,17 @@ func (p *pod) deletion() (deleting bool, killAt time.Time) {
 // run takes the pod to its end, and the object with it where that is to be
 // deleted. When ctx ends, so does every process.
 func (p *pod) run(ctx context.Context) {
-	p.begin()
-	for ctx.Err() == nil {
+	for over := p.begin(); ctx.Err() == nil && !over; {
 		next := p.step(ctx)
 		if p.report(ctx); p.finished() {
 			break
 		}
-		timer := time.NewTimer(next)
+		timer := p.kubelet.options.Clock.NewTimer(next)
 		select {
 		case ended := <-p.exits:
 			ended.container.ended(ended.state)
 		case <-p.wake:
-		case <-timer.C:
+		case <-timer.C():
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -102,13 +103,17 @@ func (p *pod) run(ctx context.Context) {
 	p.awaitDeletion(ctx)
 }
 
-// begin ends at once what an earlier kubelet left half done: its processes are
-// gone.
-func (p *pod) begin() {
-	p.started = time.Now()
-	if p.object.Status.Phase != corev1.PodPending && p.object.Status.Phase != "" {
+// begin ends at once what an earlier kubelet left half done, since its
+// processes are gone. What that one has brought to its end is over.
+func (p *pod) begin() (over bool) {
+	p.started = p.now()
+	switch p.object.Status.Phase {
+	case corev1.PodSucceeded, corev1.PodFailed:
+		return true
+	case corev1.PodRunning:
 		p.failed, p.message = "KubeletRestarted", "the kubelet was restarted, and the processes of this pod with it"
 	}
+	return false
 }
 
 // abandon kills what runs, and waits for it.
@@ -126,7 +131,7 @@ func (p *pod) abandon() {
 
 // step starts and stops what is due, and returns how long nothing else is.
 func (p *pod) step(ctx context.Context) time.Duration {
-	now, next := time.Now(), time.Hour
+	now, next := p.now(), time.Hour
 	if deleting, killAt := p.deletion(); deleting {
 		return p.stop(now, killAt)
 	}
@@ -187,6 +192,8 @@ func (p *pod) stop(now, killAt time.Time) time.Duration {
 	return time.Hour
 }
 
+func (p *pod) now() time.Time { return p.kubelet.options.Clock.Now() }
+
 func (p *pod) grace() time.Duration {
 	if s := p.object.Spec.TerminationGracePeriodSeconds; s != nil {
 		return time.Duration(*s) * time.Second
@@ -238,5 +245,10 @@ func (p *pod) awaitDeletion(ctx context.Context) {
 			GracePeriodSeconds: &zero, Preconditions: &metav1.Preconditions{UID: &p.object.UID},
 		})
 	})
-	p.kubelet.forget(p)
+	// A finalizer may keep the object for a while.
+	select {
+	case <-p.gone:
+		p.kubelet.forget(p)
+	case <-ctx.Done():
+	}
 }

@@ -45,7 +45,7 @@ func (p *pod) persist(ctx context.Context, call func(context.Context) error) {
 			return
 		}
 		select {
-		case <-time.After(tryAgain):
+		case <-p.kubelet.options.Clock.After(tryAgain):
 		case <-ctx.Done():
 			return
 		}
@@ -105,7 +105,7 @@ func (p *pod) phase() corev1.PodPhase {
 
 func (c *container) status() corev1.ContainerStatus {
 	status := corev1.ContainerStatus{
-		Name: c.spec.Name, Image: c.spec.Image, RestartCount: int32(c.restarts), //nolint:gosec // a count of restarts
+		Name: c.spec.Name, Image: c.spec.Image, RestartCount: int32(c.restarts),
 		Started: new(c.running()), Ready: c.running() || c.init && c.passed(),
 	}
 	switch {

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/kubelab/cluster"
 	"github.com/gco-project/gco/kubelab/gate"
@@ -39,6 +40,7 @@ type Options struct {
 	// Toleration is how long pods stay on a node that is not ready; PodRuns is
 	// how long a simulated pod runs that does not say it.
 	Toleration, PodRuns time.Duration
+	Clock               clock.WithTicker
 	// Ready receives one line when everything serves.
 	Ready io.Writer
 }
@@ -83,7 +85,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer log.Close()
-	files, err := pki.Open(filepath.Join(o.Dir, "pki"))
+	files, err := pki.Open(filepath.Join(o.Dir, "pki"), o.Clock.Now())
 	if err != nil {
 		return err
 	}
@@ -125,19 +127,19 @@ func (o Options) open(ctx context.Context, group *errgroup.Group, running *clust
 	}
 	let, err := kubelet.Open(kubelet.Options{
 		Dir: filepath.Join(o.Dir, "pods"), Client: client,
-		Cert: files.Server.Cert, Key: files.Server.Key, CA: files.CA,
+		Cert: files.Server.Cert, Key: files.Server.Key, CA: files.CA, Clock: o.Clock,
 	})
 	if err != nil {
 		return err
 	}
 	at := nodes.Endpoint{Address: "127.0.0.1", Port: let.Port(), Version: running.Version()}
-	hosts := registry{client: client, kubelet: let}
-	commanded, err := hosts.register(ctx, o.Nodes.Nodes(at, time.Now()))
+	hosts := registry{client: client, kubelet: let, clock: o.Clock}
+	commanded, err := hosts.register(ctx, o.Nodes.Nodes(at, o.Clock.Now()))
 	if err != nil {
 		return errors.Join(err, let.Close())
 	}
 	group.Go(func() error { return let.Run(ctx, commanded) })
-	door, err := gate.Open(o.Listen, running.Inner())
+	door, err := gate.Open(o.Listen, running.Inner(), o.Clock)
 	if err != nil {
 		return err
 	}

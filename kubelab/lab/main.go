@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/kubelab/nodes"
 )
@@ -59,7 +60,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 			_, _ = io.Copy(io.Discard, in)
 		}()
 	}
-	options.Ready = out
+	options.Ready, options.Clock = out, clock.RealClock{}
 	if err := Run(ctx, options); err != nil {
 		fmt.Fprintf(errOut, "kubelab: %v\n", err)
 		return exitFailed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 
 	"github.com/gco-project/gco/kubelab/kubelet"
 	"github.com/gco-project/gco/kubelab/nodes"
@@ -31,6 +31,7 @@ const atOnce = 16
 type registry struct {
 	client  kubernetes.Interface
 	kubelet *kubelet.Kubelet
+	clock   clock.PassiveClock
 }
 
 // register makes the cluster's nodes those that are wanted. Nodes that are
@@ -105,7 +106,7 @@ func (r registry) setReady(ctx context.Context, name string, status corev1.Condi
 		return err
 	}
 	return r.patch(ctx, name, map[string]any{
-		"status": map[string]any{"conditions": []corev1.NodeCondition{nodes.Ready(status, time.Now())}},
+		"status": map[string]any{"conditions": []corev1.NodeCondition{nodes.Ready(status, r.clock.Now())}},
 	}, "status")
 }
 

@@ -49,8 +49,8 @@ type Files struct {
 }
 
 // Open returns the files below a directory, and makes them where there are
-// none yet.
-func Open(dir string) (Files, error) {
+// none yet. Certificates are valid from now on.
+func Open(dir string, now time.Time) (Files, error) {
 	at := func(name string) Pair {
 		return Pair{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
 	}
@@ -66,17 +66,17 @@ func Open(dir string) (Files, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return Files{}, fmt.Errorf("looking for the certificates: %w", err)
 	}
-	if err := files.make(dir); err != nil {
+	if err := files.make(dir, now); err != nil {
 		return Files{}, fmt.Errorf("making the certificates: %w", err)
 	}
 	return files, nil
 }
 
-func (f Files) make(dir string) error {
+func (f Files) make(dir string, now time.Time) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	ca, err := newAuthority()
+	ca, err := newAuthority(now)
 	if err != nil {
 		return err
 	}
@@ -128,9 +128,10 @@ func clientTemplate(user, group string) x509.Certificate {
 type authority struct {
 	key         *ecdsa.PrivateKey
 	certificate *x509.Certificate
+	now         time.Time
 }
 
-func newAuthority() (authority, error) {
+func newAuthority(now time.Time) (authority, error) {
 	key, err := newKey()
 	if err != nil {
 		return authority{}, err
@@ -139,12 +140,12 @@ func newAuthority() (authority, error) {
 		Subject: pkix.Name{CommonName: "kubelab"}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
-	raw, err := authority{key: key, certificate: &template}.sign(&template, key.Public())
+	raw, err := authority{key: key, certificate: &template, now: now}.sign(&template, key.Public())
 	if err != nil {
 		return authority{}, err
 	}
 	certificate, err := x509.ParseCertificate(raw)
-	return authority{key: key, certificate: certificate}, err
+	return authority{key: key, certificate: certificate, now: now}, err
 }
 
 // issue writes a new key and the certificate for it.
@@ -167,8 +168,8 @@ func (a authority) sign(template *x509.Certificate, public crypto.PublicKey) ([]
 		return nil, err
 	}
 	template.SerialNumber = serial
-	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(validFor)
+	// The clock of another host may be behind.
+	template.NotBefore, template.NotAfter = a.now.Add(-time.Hour), a.now.Add(validFor)
 	return x509.CreateCertificate(rand.Reader, template, a.certificate, public, a.key)
 }
 

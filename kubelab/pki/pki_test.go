@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/gco-project/gco/kubelab/pki"
 )
@@ -25,7 +26,7 @@ func parse(t *testing.T, pair pki.Pair) *x509.Certificate {
 }
 
 func TestCertificatesAreVouchedForByTheCA(t *testing.T) {
-	files, err := pki.Open(t.TempDir())
+	files, err := pki.Open(t.TempDir(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +66,12 @@ func TestCertificatesAreVouchedForByTheCA(t *testing.T) {
 
 func TestKeysOutliveTheProcess(t *testing.T) {
 	dir := t.TempDir()
-	first, err := pki.Open(dir)
+	first, err := pki.Open(dir, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := parse(t, first.Admin).SerialNumber
-	if _, err := pki.Open(dir); err != nil {
+	if _, err := pki.Open(dir, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if after := parse(t, first.Admin).SerialNumber; after.Cmp(before) != 0 {
@@ -81,7 +82,7 @@ func TestKeysOutliveTheProcess(t *testing.T) {
 // A process that ended while it made them left some, and not the CA's.
 func TestCertificatesThatWereHalfMadeAreMadeAgain(t *testing.T) {
 	dir := t.TempDir()
-	files, err := pki.Open(dir)
+	files, err := pki.Open(dir, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,7 @@ func TestCertificatesThatWereHalfMadeAreMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := pki.Open(dir); err != nil {
+	if _, err := pki.Open(dir, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	parse(t, files.Admin)

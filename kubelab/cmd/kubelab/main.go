@@ -8,4 +8,4 @@ import (
 	"github.com/gco-project/gco/kubelab/lab"
 )
 
-func main() { os.Exit(lab.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(lab.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) } //nolint:forbidigo // main itself
