@@ -81,7 +81,7 @@ bench: ## Run the benchmarks beside what they compare with [BENCH=a,k]
 ##### Verify
 
 .PHONY: verify verify-format verify-vet verify-lint verify-mod verify-generated verify-darwin verify-docs
-verify: verify-format verify-vet verify-mod verify-generated verify-darwin verify-lint verify-docs ## Check all that can be checked without a test run
+verify: verify-format verify-vet verify-mod verify-generated verify-darwin verify-lint kubelab-lint verify-docs ## Check all that can be checked without a test run
 
 verify-format: $(GOFUMPT) ## Check the format of all Go files
 	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 ls -d 2>/dev/null | xargs $(GOFUMPT) -l); \

@@ -6,10 +6,13 @@
 # compiler's cache serves all of it.
 KUBELAB_ENV := CGO_ENABLED=0 GOFLAGS='$(shell go env GOFLAGS) -trimpath'
 
-.PHONY: kubelab kubelab-test
+.PHONY: kubelab kubelab-test kubelab-lint
 
 kubelab: ## Build bin/kubelab, real Kubernetes in one process (minutes, the first time)
 	@mkdir -p bin && ln -sf "$$(scripts/kubelab.sh)" bin/kubelab
 
 kubelab-test: ## Test kubelab
 	@cd kubelab && $(KUBELAB_ENV) go test -shuffle=on ./...
+
+kubelab-lint: $(GOLANGCI)
+	@echo "# kubelab"; cd kubelab && $(KUBELAB_ENV) $(GOLANGCI) run --allow-parallel-runners ./... 2> >(grep -v 'exclusion_rules] Skipped 0 issues' >&2)
