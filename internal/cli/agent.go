@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -15,10 +18,17 @@ import (
 	"github.com/gco-project/gco/internal/daemon"
 )
 
+// What --runtime may be.
+const runtimeLocal = "local"
+
+var runtimes = []string{runtimeLocal, "kube"}
+
 type agentOptions struct {
 	daemonOptions
 	region      string
 	runtime     string
+	kubeconfig  string
+	kubeContext string
 	checkpoints string
 	laptop      bool
 	withParent  bool
@@ -33,9 +43,14 @@ func newAgent(p *Program, run func(context.Context, *agentOptions) error) *cobra
 region's runtime, and reports. It needs an outgoing connection only.
 
 The local runtime runs the containers of jobs as processes of this host, as this
-user. It pulls no images and isolates nothing, so it has to be asked for.`,
+user. It pulls no images and isolates nothing, so it has to be asked for.
+
+The Kubernetes runtime, kube, makes a Job of a cluster of each. Any number of
+agents may be started for a cluster: one drives it, the others stand by. What
+stands under regions.NAME.kubernetes in gco.yaml is for it; see docs/kubernetes.md.`,
 		Example: `  gco tokens create us-east-1-agent --role agent --region us-east-1 > agent.token
-  gco agent --region us-east-1 --runtime local --addr https://gco.example.com --token-file agent.token --dir /var/lib/gco-agent`,
+  gco agent --region us-east-1 --runtime local --addr https://gco.example.com --token-file agent.token --dir /var/lib/gco-agent
+  gco agent --region us-east-1 --runtime kube --kubeconfig cluster.yaml --addr https://gco.example.com --token-file agent.token`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.check(cmd); err != nil {
@@ -44,8 +59,8 @@ user. It pulls no images and isolates nothing, so it has to be asked for.`,
 			if opts.region == "" {
 				return usagef(cmd, "--region is needed: the name of the region to drive")
 			}
-			if opts.runtime != "local" {
-				return usagef(cmd, "--runtime %q: only local is known, which runs jobs as processes of this host; say --runtime local if that is what you want", opts.runtime)
+			if !slices.Contains(runtimes, opts.runtime) {
+				return usagef(cmd, "--runtime %q: kube or local expected: kube runs jobs on a Kubernetes cluster, local as processes of this host", opts.runtime)
 			}
 			return run(cmd.Context(), opts)
 		},
@@ -53,7 +68,9 @@ user. It pulls no images and isolates nothing, so it has to be asked for.`,
 	opts.register(cmd.Flags())
 	flags := cmd.Flags()
 	flags.StringVar(&opts.region, "region", "", "`NAME` of the region")
-	flags.StringVar(&opts.runtime, "runtime", "", "what runs the jobs, `local`: processes of this host")
+	flags.StringVar(&opts.runtime, "runtime", "", "what runs the jobs, `kube|local`: a Kubernetes cluster, or processes of this host")
+	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "`FILE` that says how to reach the cluster (default this pod's credentials, or else as kubectl finds it)")
+	flags.StringVar(&opts.kubeContext, "context", "", "`CONTEXT` of that file (default its current one)")
 	flags.StringVar(&opts.checkpoints, "checkpoint-dir", "", "`DIRECTORY` for checkpoints, shared by the regions of a host (default checkpoints in --dir)")
 	flags.BoolVar(&opts.laptop, "laptop", false, "use the times of gco up")
 	flags.BoolVar(&opts.withParent, "with-parent", false, "end when standard input ends")
@@ -62,7 +79,7 @@ user. It pulls no images and isolates nothing, so it has to be asked for.`,
 			panic("cli: " + err.Error())
 		}
 	}
-	complete(cmd, "runtime", "local")
+	complete(cmd, "runtime", runtimes...)
 	completeWith(cmd, "region", p.regionNames())
 	opts.completions(cmd)
 	return cmd
@@ -73,12 +90,14 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	if err != nil {
 		return err
 	}
-	if c.Server.Dir == "" {
-		return errors.New("the agent needs a directory for what it runs: pass --dir")
-	}
-	dir, err := stateDir(c.Server.Dir)
-	if err != nil {
-		return err
+	dir := ""
+	if opts.runtime == runtimeLocal {
+		if c.Server.Dir == "" {
+			return errors.New("the agent needs a directory for what it runs: pass --dir")
+		}
+		if dir, err = stateDir(c.Server.Dir); err != nil {
+			return err
+		}
 	}
 	executable, err := opts.Executable()
 	if err != nil {
@@ -97,7 +116,7 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	if checkpoints == "" {
 		checkpoints = filepath.Join(dir, "checkpoints")
 	}
-	region, err := daemon.OpenRegion(daemon.RegionOptions{
+	region, err := opts.open(ctx, c.Timing.Or(times).Trust, daemon.RegionOptions{
 		Name: opts.region, Region: regionOf(c, opts.region), Dir: dir, CheckpointDir: checkpoints,
 		Executable: executable, Client: server, LongPoll: c.Timing.Or(times).Poll(), Clock: opts.Clock, Log: log,
 	})
@@ -110,10 +129,21 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return region.Run(ctx) })
+	group.Go(func() error { return region.Watch(ctx) })
 	if c.Server.Debug != "" {
 		group.Go(func() error { return daemon.Debug(ctx, c.Server.Debug) })
 	}
 	return group.Wait()
+}
+
+// open takes what drives the region.
+func (o *agentOptions) open(ctx context.Context, trust time.Duration, r daemon.RegionOptions) (*daemon.Region, error) {
+	if o.runtime == runtimeLocal {
+		return daemon.OpenRegion(r)
+	}
+	k := &r.Region.Kubernetes
+	k.Kubeconfig, k.Context = cmp.Or(o.kubeconfig, k.Kubeconfig), cmp.Or(o.kubeContext, k.Context)
+	return daemon.OpenKubeRegion(ctx, r, trust)
 }
 
 // untilParentEnds returns a context that ends when the other end of standard

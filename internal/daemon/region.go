@@ -55,6 +55,12 @@ func OpenRegion(o RegionOptions) (*Region, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newRegion(o, driven)
+}
+
+// newRegion makes the agent that drives a runtime, which is closed where that
+// fails.
+func newRegion(o RegionOptions, driven runtime.Runtime) (*Region, error) {
 	return &Region{
 		name: o.Name, runtime: driven,
 		agent: agent.New(agent.Options{
