@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,20 +152,31 @@ func TestEveryClassOfTheLoadIsItsOwn(t *testing.T) {
 	}
 }
 
-// TestBareRowsCycle also holds the statements for the store's own rows to its
-// schema.
-func TestBareRowsCycle(t *testing.T) {
+// TestRace also holds the statements for the store's own rows to its schema.
+func TestRace(t *testing.T) {
 	sources, err := newTemplates()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{
-		dir: t.TempDir(), report: newReport(io.Discard), sizes: sizes{rounds: 2, cycled: 2000},
+		dir: t.TempDir(), report: newReport(io.Discard), sizes: sizes{depths: []int{1000}, cycled: 4000, turns: 2},
 		loaded: map[int]string{}, sources: sources,
 	}
-	rates, err := b.bareRows(t.Context(), 1000)
-	if err != nil || rates.own <= 0 || rates.plain <= 0 || rates.silent <= 0 {
-		t.Errorf("%+v, %v", rates, err)
+	racers, err := b.enterAll(t.Context())
+	if err == nil {
+		err = b.race(t.Context(), racers)
+	}
+	for _, r := range racers {
+		err = errors.Join(err, r.close())
+		if len(r.rates) != 2 || slices.Min(r.rates) <= 0 {
+			t.Errorf("%s: %v jobs a second", r.name, r.rates)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(b.dir); err != nil || len(left) != 1 {
+		t.Errorf("the race left %v, %v; want the loaded database only", left, err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -34,18 +33,16 @@ func (b *bench) cycles(ctx context.Context) error {
 		return err
 	}
 	b.report.add(syncs, "/s", "raw append of %d bytes and fsync, one after the other", fsyncBytes)
-	ours, bare := map[int]float64{}, map[int]bareRates{}
-	for _, depth := range b.sizes.depths {
-		if ours[depth], err = b.cycleStore(ctx, depth); err != nil {
-			return fmt.Errorf("claiming with %d waiting: %w", depth, err)
-		}
-		b.report.add(ours[depth], "jobs/s", "through the store, %d agents, %d at a time, %s waiting", agents, claimBatch, round(float64(depth)))
-		if bare[depth], err = b.bareRows(ctx, depth); err != nil {
-			return fmt.Errorf("updating bare rows with %d waiting: %w", depth, err)
-		}
-		b.report.add(bare[depth].own, "jobs/s", "the store's own rows bare, claim, heartbeat and finish, %s waiting", round(float64(depth)))
-		b.report.add(bare[depth].plain, "jobs/s", "plain rows of 1 KB with three indexes, the same way, %s waiting", round(float64(depth)))
-		b.report.add(bare[depth].silent, "jobs/s", "the store's own rows bare, claim and finish only, %s waiting", round(float64(depth)))
+	racers, err := b.enterAll(ctx)
+	if err == nil {
+		err = b.race(ctx, racers)
+	}
+	for _, r := range racers {
+		err = errors.Join(err, r.close())
+		b.report.add(middle(r.rates), "jobs/s", "%s, %s waiting", r.name, round(float64(r.depth)))
+	}
+	if err != nil {
+		return err
 	}
 	for _, depth := range b.sizes.depths[1:] {
 		rate, err := b.cycleSync(ctx, depth)
@@ -61,58 +58,132 @@ func (b *bench) cycles(ctx context.Context) error {
 	for _, work := range compared.Works {
 		b.report.add(work.PerSecond, "jobs/s", "River on PostgreSQL %s, %d workers, %s waiting", compared.Postgres, work.Workers, round(float64(work.Waiting)))
 	}
-	first, last := b.sizes.depths[0], b.sizes.deepest()
-	name := round(float64(last))
-	b.report.atLeast(ours[last]/ours[first], 0.8, "claim to finish with "+name+" waiting, as a share of the rate with "+round(float64(first)),
-		fmt.Sprintf("%s to %s", round(ours[last]), round(ours[first])))
-	b.report.atLeast(ours[last], 2000, "jobs/s claimed and finished through the store with "+name+" waiting", "")
-	b.report.atLeast(ours[last]/bare[last].own, 0.6, "the same, as a share of its own rows bare with a heartbeat each",
+	shallow, deep := racers[0], racers[len(racers)-len(ways)]
+	own, plain, silent := racers[len(racers)-3], racers[len(racers)-2], racers[len(racers)-1]
+	name := round(float64(deep.depth))
+	b.report.atLeast(deep.share(shallow), 0.8, "claim to finish with "+name+" waiting, as a share of the rate with "+round(float64(shallow.depth)),
+		fmt.Sprintf("%s to %s", round(middle(deep.rates)), round(middle(shallow.rates))))
+	b.report.atLeast(middle(deep.rates), 2000, "jobs/s claimed and finished through the store with "+name+" waiting", "")
+	b.report.atLeast(deep.share(own), 0.6, "the same, as a share of its own rows bare with a heartbeat each",
 		fmt.Sprintf("%s to %s; %s of plain rows of 1 KB, %s of its own without heartbeats",
-			round(ours[last]), round(bare[last].own), round(ours[last]/bare[last].plain), round(ours[last]/bare[last].silent)))
+			round(middle(deep.rates)), round(middle(own.rates)), round(deep.share(plain)), round(deep.share(silent))))
 	return nil
 }
 
-// bareRates are jobs a second of rows with nothing beside them: those of the
-// store's own table, plain ones, and the store's own without heartbeats.
-type bareRates struct{ own, plain, silent float64 }
-
-func (b *bench) bareRows(ctx context.Context, depth int) (rates bareRates, err error) {
-	for _, way := range []struct {
-		rate *float64
-		table
-		heartbeats bool
-	}{{&rates.own, own{}, true}, {&rates.plain, plain{}, true}, {&rates.silent, own{}, false}} {
-		dir, remove, err := b.waiting(ctx, depth)
-		if err != nil {
-			return bareRates{}, err
-		}
-		*way.rate, err = b.cycleRows(ctx, depth, filepath.Join(dir, way.file()), way.table, way.heartbeats)
-		remove()
-		if err != nil {
-			return bareRates{}, err
-		}
-	}
-	return rates, nil
+// ways are those of a race: the store first, then what it is compared with,
+// rows with nothing beside them.
+var ways = []struct {
+	name  string
+	enter func(b *bench, ctx context.Context, depth int) (*racer, error)
+}{
+	{fmt.Sprintf("through the store, %d agents, %d at a time", agents, claimBatch), (*bench).enterStore},
+	{"the store's own rows bare, claim, heartbeat and finish", func(b *bench, ctx context.Context, depth int) (*racer, error) {
+		return b.enterRows(ctx, depth, own{}, true)
+	}},
+	{"plain rows of 1 KB with three indexes, the same way", func(b *bench, ctx context.Context, depth int) (*racer, error) {
+		return b.enterRows(ctx, depth, plain{}, true)
+	}},
+	{"the store's own rows bare, claim and finish only", func(b *bench, ctx context.Context, depth int) (*racer, error) {
+		return b.enterRows(ctx, depth, own{}, false)
+	}},
 }
 
-// cycleStore loads a depth of placed jobs and takes a part of them from claim
-// to finish.
-func (b *bench) cycleStore(ctx context.Context, depth int) (float64, error) {
+// racer takes jobs from claim to finish, in a database of its own.
+type racer struct {
+	name  string
+	depth int
+	// cycle lets an agent take a batch, load puts back as many as were taken.
+	cycle func(ctx context.Context, agent int) (int, error)
+	load  func(ctx context.Context, jobs int) error
+	close func() error
+
+	taken int
+	rates []float64
+}
+
+// share is the racer's rate as a share of another's, the median of the turns.
+func (r *racer) share(other *racer) float64 {
+	shares := make([]float64, len(r.rates))
+	for turn := range shares {
+		shares[turn] = r.rates[turn] / other.rates[turn]
+	}
+	return middle(shares)
+}
+
+// enterAll returns a racer for each depth and way. What has begun is returned
+// with an error, too.
+func (b *bench) enterAll(ctx context.Context) ([]*racer, error) {
+	var racers []*racer
+	for _, depth := range b.sizes.depths {
+		for _, way := range ways {
+			r, err := way.enter(b, ctx, depth)
+			if err != nil {
+				return racers, fmt.Errorf("%s, %d waiting: %w", way.name, depth, err)
+			}
+			r.name, r.depth, r.taken = way.name, depth, depth
+			racers = append(racers, r)
+		}
+	}
+	return racers, nil
+}
+
+// race lets the racers take turns, so that what else the machine does is the
+// same for all of them.
+func (b *bench) race(ctx context.Context, racers []*racer) error {
+	for range b.sizes.turns {
+		for _, r := range racers {
+			rate, err := r.turn(ctx, b.sizes.cycled/b.sizes.turns)
+			if err != nil {
+				return fmt.Errorf("%s, %d waiting: %w", r.name, r.depth, err)
+			}
+			r.rates = append(r.rates, rate)
+		}
+	}
+	return nil
+}
+
+// turn takes so many jobs, in rounds of at most half of what is placed, before
+// each of which load puts back what was taken, outside of the measured time.
+func (r *racer) turn(ctx context.Context, jobs int) (float64, error) {
+	var spent time.Duration
+	done := 0
+	for done < jobs {
+		if err := r.load(ctx, r.taken); err != nil {
+			return 0, fmt.Errorf("loading: %w", err)
+		}
+		start := time.Now()
+		n, err := oneRound(ctx, min(max(jobs-done, agents*claimBatch), max(min(r.depth, mostPlaced)/2, agents*claimBatch)), r.cycle)
+		if err != nil {
+			return 0, err
+		}
+		spent += time.Since(start)
+		done, r.taken = done+n, n
+	}
+	return float64(done) / spent.Seconds(), nil
+}
+
+// enterStore opens a store with so many jobs, of which those that are placed
+// are taken.
+func (b *bench) enterStore(ctx context.Context, depth int) (*racer, error) {
 	dir, remove, err := b.waiting(ctx, depth)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer remove()
 	s, err := openStore(ctx, dir)
 	if err != nil {
-		return 0, err
+		remove()
+		return nil, err
+	}
+	end := func() error {
+		defer remove()
+		return s.Close()
 	}
 	c := &cycling{store: s}
 	if err := c.open(ctx); err != nil {
-		return 0, errors.Join(err, s.Close())
+		return nil, errors.Join(err, end())
 	}
 	first := true
-	rate, err := b.cycled(ctx, depth, c.cycle, func(ctx context.Context, jobs int) error {
+	load := func(ctx context.Context, jobs int) error {
 		if !first {
 			if err := b.sources.fill(ctx, s, jobs); err != nil {
 				return err
@@ -120,8 +191,8 @@ func (b *bench) cycleStore(ctx context.Context, depth int) (float64, error) {
 		}
 		first = false
 		return c.place(ctx, min(jobs, mostPlaced))
-	})
-	return rate, errors.Join(err, s.Close())
+	}
+	return &racer{cycle: c.cycle, load: load, close: end}, nil
 }
 
 // cycling is one measurement of the store.
@@ -138,30 +209,6 @@ func (c *cycling) open(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// cycled measures so many cycles at a depth of waiting jobs, as the median of
-// some shares of them: in rounds of at most half of what is placed, after each of which
-// load puts back what it has taken, outside of the measured time.
-func (b *bench) cycled(ctx context.Context, depth int, cycle func(ctx context.Context, agent int) (int, error), load func(ctx context.Context, jobs int) error) (float64, error) {
-	missing := depth
-	return median(b.sizes.rounds, func() (float64, error) {
-		var spent time.Duration
-		done, share := 0, b.sizes.cycled/b.sizes.rounds
-		for done < share {
-			if err := load(ctx, missing); err != nil {
-				return 0, fmt.Errorf("loading: %w", err)
-			}
-			start := time.Now()
-			n, err := oneRound(ctx, min(max(share-done, agents*claimBatch), max(min(depth, mostPlaced)/2, agents*claimBatch)), cycle)
-			if err != nil {
-				return 0, err
-			}
-			spent += time.Since(start)
-			done, missing = done+n, n
-		}
-		return float64(done) / spent.Seconds(), nil
-	})
 }
 
 // place promises waiting jobs to the regions in turn, the oldest first, as the

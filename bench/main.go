@@ -158,15 +158,15 @@ type sizes struct {
 	round  time.Duration
 	rounds int
 	depths []int
-	// cycled is how many jobs a depth is measured with.
-	cycled int
+	// cycled is how many jobs a depth is measured with, in so many turns.
+	cycled, turns int
 	// pace is the length of what is measured at a fixed rate.
 	pace time.Duration
 }
 
 var (
-	fullSizes  = sizes{round: 2 * time.Second, rounds: 3, depths: []int{1_000, 100_000, 1_000_000}, cycled: 24_000, pace: 20 * time.Second}
-	quickSizes = sizes{round: time.Second, rounds: 1, depths: []int{1_000, 20_000}, cycled: 4_000, pace: 5 * time.Second}
+	fullSizes  = sizes{round: 2 * time.Second, rounds: 3, depths: []int{1_000, 100_000, 1_000_000}, cycled: 48_000, turns: 6, pace: 20 * time.Second}
+	quickSizes = sizes{round: time.Second, rounds: 1, depths: []int{1_000, 20_000}, cycled: 4_000, turns: 2, pace: 5 * time.Second}
 )
 
 // deepest is the largest number of waiting jobs.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -166,14 +167,19 @@ func (r *rows) claim(ctx context.Context, agent int) ([]row, error) {
 	return claimed, found.Err()
 }
 
-// cycleRows measures as cycleStore does.
-func (b *bench) cycleRows(ctx context.Context, depth int, path string, t table, heartbeats bool) (float64, error) {
-	r, err := openRows(ctx, path, t, heartbeats)
+// enterRows opens rows as enterStore opens a store.
+func (b *bench) enterRows(ctx context.Context, depth int, t table, heartbeats bool) (*racer, error) {
+	dir, remove, err := b.waiting(ctx, depth)
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	r, err := openRows(ctx, filepath.Join(dir, t.file()), t, heartbeats)
+	if err != nil {
+		remove()
+		return nil, err
 	}
 	made := 0
-	rate, err := b.cycled(ctx, depth, r.cycle, func(ctx context.Context, count int) error {
+	load := func(ctx context.Context, count int) error {
 		err := r.place(ctx, r, made, count)
 		made += count
 		if err != nil {
@@ -182,8 +188,12 @@ func (b *bench) cycleRows(ctx context.Context, depth int, path string, t table, 
 		// The log of this large write is not for the measurement to carry.
 		_, err = r.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 		return err
-	})
-	return rate, errors.Join(err, r.close())
+	}
+	end := func() error {
+		defer remove()
+		return r.close()
+	}
+	return &racer{cycle: r.cycle, load: load, close: end}, nil
 }
 
 // plain is a table of rows of a kilobyte with three indexes.
