@@ -302,7 +302,8 @@ type Regions interface {
 	SetBackoff(ctx context.Context, region, resource string, backoff capacity.Backoff) error
 }
 
-// Event is a fact about a job, a region or a webhook, as subscribers see it.
+// Event is a fact about a job, a region, a webhook, a pipeline or a schedule,
+// as subscribers see it.
 type Event struct {
 	// ID is unique for ever: Subject "/" Number.
 	ID string `json:"id"`
@@ -313,7 +314,8 @@ type Event struct {
 	Number    int64     `json:"number"`
 	Namespace string    `json:"namespace,omitempty"`
 	At        time.Time `json:"at"`
-	// Data is a job.Transition, a RegionEvent or a WebhookEvent, as JSON.
+	// Data is JSON: a job.Transition, or what is called after the kind, such as
+	// RegionEvent.
 	Data []byte `json:"data"`
 }
 
@@ -365,8 +367,8 @@ type Events interface {
 	// that of the oldest one kept, or LastEvent+1 if none is.
 	LastEvent(ctx context.Context) (int64, error)
 	OldestEvent(ctx context.Context) (int64, error)
-	// PruneRegionEvents removes events of regions, and of webhooks, older than
-	// the time. Those of jobs go with their job.
+	// PruneRegionEvents removes events that are no job's and older than the
+	// time. Those of jobs go with their job.
 	PruneRegionEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
