@@ -5,22 +5,32 @@ import (
 	"fmt"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/runtime"
 )
 
 // Health tells whether another region would do better: whether this one holds
-// its lease, and whether its cluster answers. ctx bounds how long the cluster
-// may take.
+// its lease, whether its cluster answers, and what that says of itself. ctx
+// bounds how long the cluster may take. A region that is full is degraded, and
+// no other one would serve better what it has.
 func (a *Agent) Health(ctx context.Context) api.Health {
 	health := api.Health{Status: "ok", Checks: []api.HealthCheck{a.leaseCheck(), a.clusterCheck(ctx)}}
+	if r, ok := a.Runtime.(runtime.Conditioned); ok {
+		for _, c := range r.Conditions(ctx) {
+			health.Checks = append(health.Checks, api.HealthCheck{Name: c.Name, Status: string(c.Status), Message: c.Message})
+		}
+	}
 	for _, check := range health.Checks {
-		if check.Status == failed {
-			health.Status = failed
+		if check.Status == failed || check.Status == degraded && health.Status == "ok" {
+			health.Status = check.Status
 		}
 	}
 	return health
 }
 
-const failed = "failed"
+const (
+	degraded = string(runtime.StatusDegraded)
+	failed   = string(runtime.StatusFailed)
+)
 
 func (a *Agent) leaseCheck() api.HealthCheck {
 	a.mu.Lock()

@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gco-project/gco/internal/capacity"
@@ -126,7 +127,7 @@ func (r *Runtime) adopt(id job.AttemptID, j *batchv1.Job) *held {
 		completions: deref(j.Spec.Completions),
 	}
 	h.observation = runtime.Observation{ID: id, Incarnation: h.incarnation, Phase: runtime.PhaseApplied}
-	text, err := json.Marshal(&batchv1.Job{TypeMeta: jobType, ObjectMeta: j.ObjectMeta, Spec: j.Spec})
+	text, err := json.Marshal(&batchv1.Job{TypeMeta: jobType, ObjectMeta: metav1.ObjectMeta{Name: j.Name, Namespace: j.Namespace}, Spec: j.Spec})
 	if err == nil {
 		h.demand, err = demandOf(text, j.Namespace)
 	}

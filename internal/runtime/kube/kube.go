@@ -109,13 +109,15 @@ type Runtime struct {
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 
-	mu      sync.Mutex
-	held    map[job.AttemptID]*held
-	byUID   map[types.UID]*held
-	pods    map[types.UID]*pod
-	podsOf  map[types.UID]map[types.UID]*pod // by the UID of their Job
-	nodes   map[string]*node
-	waiting map[job.AttemptID]*held // that may have to be ended
+	mu     sync.Mutex
+	held   map[job.AttemptID]*held
+	byUID  map[types.UID]*held
+	pods   map[types.UID]*pod
+	podsOf map[types.UID]map[types.UID]*pod // by the UID of their Job
+	nodes  map[string]*node
+	// nodesLack says that too few nodes are ready.
+	nodesLack hysteresis
+	waiting   map[job.AttemptID]*held // that may have to be ended
 	// loose are pods of attempts whose Job is not held, strays Jobs of attempts
 	// that have ended, and forgotten Jobs that are held no more.
 	loose     map[types.UID]*pod
@@ -150,14 +152,7 @@ func Open(ctx context.Context, options Options) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runtime{
-		options: o, client: c, changed: make(chan struct{}, 1), poked: make(chan struct{}, 1), updated: make(chan struct{}),
-		held: map[job.AttemptID]*held{}, byUID: map[types.UID]*held{}, waiting: map[job.AttemptID]*held{},
-		pods: map[types.UID]*pod{}, podsOf: map[types.UID]map[types.UID]*pod{},
-		nodes: map[string]*node{}, watches: map[string]*watchState{}, never: map[capacity.Class]bool{},
-		loose: map[types.UID]*pod{}, strays: map[types.UID]*stray{}, forgotten: map[types.UID]bool{}, applying: map[string]int{},
-	}
-	r.lease = newLease(c, o, r.poke)
+	r := newRuntime(o, c)
 	if err := r.take(ctx); err != nil {
 		return nil, err
 	}
@@ -168,6 +163,18 @@ func Open(ctx context.Context, options Options) (*Runtime, error) {
 	r.watchAll(loops)
 	r.awaitSync(ctx)
 	return r, nil
+}
+
+func newRuntime(o Options, c *client) *Runtime {
+	r := &Runtime{
+		options: o, client: c, changed: make(chan struct{}, 1), poked: make(chan struct{}, 1), updated: make(chan struct{}),
+		held: map[job.AttemptID]*held{}, byUID: map[types.UID]*held{}, waiting: map[job.AttemptID]*held{},
+		pods: map[types.UID]*pod{}, podsOf: map[types.UID]map[types.UID]*pod{},
+		nodes: map[string]*node{}, watches: map[string]*watchState{}, never: map[capacity.Class]bool{},
+		loose: map[types.UID]*pod{}, strays: map[types.UID]*stray{}, forgotten: map[types.UID]bool{}, applying: map[string]int{},
+	}
+	r.lease = newLease(c, o, r.poke)
+	return r
 }
 
 // awaitSync gives the watches some time to bring what there is, so that the

@@ -55,6 +55,7 @@ func (r *Runtime) takeNode(from *corev1.Node) {
 	n.known, n.ready, n.closed, n.shape = true, ready, closed, shape
 	r.never = map[capacity.Class]bool{}
 	r.snapshot = nil
+	r.judgeNodes()
 	poke(r.changed)
 }
 
@@ -82,6 +83,7 @@ func (r *Runtime) removeNode(name string) {
 	if n.used[capacity.Pods] == 0 {
 		delete(r.nodes, name)
 	}
+	r.judgeNodes()
 	r.snapshot = nil
 	poke(r.changed)
 }
