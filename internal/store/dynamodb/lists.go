@@ -20,9 +20,16 @@ const (
 	attrAway     = "away"
 )
 
+// fewShards is for lists that somebody looks at every second, and that not
+// every job comes into.
+const fewShards = 4
+
 func (s *Store) listShards(list string) int {
-	if rare(list) {
+	switch {
+	case rare(list):
 		return 1
+	case list == listDuePipelines, list == listDueSchedules:
+		return min(fewShards, s.shards.List)
 	}
 	return s.shards.List
 }

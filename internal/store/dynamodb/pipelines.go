@@ -56,7 +56,7 @@ func (s *Store) pipelineItem(r *pipelineRecord) (item, error) {
 func (s *Store) pipelinePlaces(p *pipeline.Pipeline) []item {
 	id := string(p.ID)
 	place := func(list, sort string) item {
-		return at(s.partitionOf(list, shardOf(id, s.shards.List)), sort)
+		return at(s.partitionOf(list, shardOf(id, s.listShards(list))), sort)
 	}
 	all := []item{place(listPipelines, id), place(listPipelinesOf+p.Namespace, id)}
 	if !p.DueAt.IsZero() {

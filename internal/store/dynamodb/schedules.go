@@ -36,7 +36,7 @@ func (s *Store) schedulePlaces(of *schedule.Schedule) []item {
 	name := scheduleKey(nameOf(of))
 	all := []item{at(pkSchedules, name)}
 	if !of.DueAt.IsZero() {
-		all = append(all, at(s.partitionOf(listDueSchedules, shardOf(name, s.shards.List)), timeKey(of.DueAt)+"#"+name))
+		all = append(all, at(s.partitionOf(listDueSchedules, shardOf(name, s.listShards(listDueSchedules))), timeKey(of.DueAt)+"#"+name))
 	}
 	return all
 }

@@ -30,7 +30,7 @@ var begun = time.Date(2026, time.March, 1, 12, 0, 0, 123456789, time.UTC)
 var lifeSteps = []string{"submit", "place", "claim", "apply", "start", "succeed", "keep logs", "put in order", "remove"}
 
 // idleSteps are those of a system without jobs.
-var idleSteps = []string{"renew a session", "renew the leader's lease", "look for work"}
+var idleSteps = []string{"renew a session", "renew the leader's lease", "look for work", "look again", "look for what was placed"}
 
 // trace sends jobs through their whole life on an engine, each by itself.
 type trace struct {
@@ -181,12 +181,19 @@ func (tr *trace) idle() {
 	tr.meter.Begin("renew the leader's lease")
 	_, err = tr.store.TakeLease(ctx, "queue", "holder", lease.Renewals)
 	tr.must(err)
-	tr.now = tr.now.Add(time.Second)
-	tr.meter.Begin("look for work")
-	_, err = tr.store.Counts(ctx)
-	tr.must(err)
-	_, err = tr.store.WaitingClasses(ctx, store.Position{}, 100)
-	tr.must(err)
+	for _, look := range []string{"look for work", "look again"} {
+		tr.now = tr.now.Add(time.Second)
+		tr.meter.Begin(look)
+		_, err = tr.store.Counts(ctx)
+		tr.must(err)
+		_, err = tr.store.WaitingClasses(ctx, store.Position{}, 100)
+		tr.must(err)
+		_, err = tr.store.DuePipelines(ctx, tr.now, 100)
+		tr.must(err)
+		_, err = tr.store.DueSchedules(ctx, tr.now, 100)
+		tr.must(err)
+	}
+	tr.meter.Begin("look for what was placed")
 	_, err = tr.store.Placed(ctx, region, store.Position{}, 100)
 	tr.must(err)
 }
