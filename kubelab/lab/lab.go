@@ -134,6 +134,9 @@ func (o Options) open(ctx context.Context, group *errgroup.Group, running *clust
 	}
 	at := nodes.Endpoint{Address: "127.0.0.1", Port: let.Port(), Version: running.Version()}
 	hosts := registry{client: client, kubelet: let, clock: o.Clock}
+	if err := hosts.makeNamespaces(ctx, o.Nodes.Namespaces); err != nil {
+		return errors.Join(err, let.Close())
+	}
 	commanded, err := hosts.register(ctx, o.Nodes.Nodes(at, o.Clock.Now()))
 	if err != nil {
 		return errors.Join(err, let.Close())

@@ -25,6 +25,7 @@ import (
 
 const someNodes = `
 region: us-east-1
+namespaces: [team-a]
 nodes:
 - {count: 20, instanceType: p5.48xlarge, zones: [us-east-1a], resources: {cpu: "192", memory: 2Ti, nvidia.com/gpu: "8"}}
 - {count: 1, kind: process, resources: {cpu: "8", memory: 16Gi}}
@@ -188,6 +189,9 @@ func (w *world) nodesAreRegistered() {
 	w.must(err)
 	if len(list.Items) != 21 {
 		w.Errorf("%d nodes", len(list.Items))
+	}
+	if _, err := w.client.CoreV1().Namespaces().Get(w.ctx, "team-a", metav1.GetOptions{}); err != nil {
+		w.Error(err)
 	}
 	if w.cluster.Version == "" || list.Items[0].Status.NodeInfo.KubeletVersion != w.cluster.Version {
 		w.Errorf("the cluster says it is version %q, its nodes %q", w.cluster.Version, list.Items[0].Status.NodeInfo.KubeletVersion)

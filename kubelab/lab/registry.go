@@ -70,6 +70,17 @@ func (r registry) register(ctx context.Context, wanted []*corev1.Node) (commande
 	return commanded, nil
 }
 
+// makeNamespaces makes those that are not there yet.
+func (r registry) makeNamespaces(ctx context.Context, names []string) error {
+	for _, name := range names {
+		_, err := r.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("making namespace %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // list returns the nodes by name.
 func (r registry) list(ctx context.Context) (map[string]corev1.Node, error) {
 	list, err := r.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})

@@ -40,8 +40,10 @@ const MaxNodes = 2000
 // File is the file: what a cluster is made of.
 type File struct {
 	// Region is the value of the region's label on every node.
-	Region string  `json:"region,omitempty"`
-	Groups []Group `json:"nodes"`
+	Region string `json:"region,omitempty"`
+	// Namespaces are made where they are not there yet.
+	Namespaces []string `json:"namespaces,omitempty"`
+	Groups     []Group  `json:"nodes"`
 }
 
 // Group is a number of nodes that are alike.
@@ -113,11 +115,19 @@ nodes:
   resources: {cpu: "8", memory: 16Gi, nvidia.com/gpu: "4"}
 `
 
-var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$`)
+var (
+	nameForm      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$`)
+	namespaceForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+)
 
 // complete puts the defaults in place and refuses what makes no nodes.
 func (f *File) complete() error {
 	var faults []error
+	for i, namespace := range f.Namespaces {
+		if !namespaceForm.MatchString(namespace) {
+			faults = append(faults, fmt.Errorf("namespaces[%d]: %q is no name of a namespace", i, namespace))
+		}
+	}
 	total, names := 0, map[string]int{}
 	for i := range f.Groups {
 		group := &f.Groups[i]

@@ -1,12 +1,16 @@
 package nodes_test
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/gco-project/gco/internal/kubelab"
 	"github.com/gco-project/gco/kubelab/nodes"
 )
 
@@ -81,6 +85,7 @@ func TestFaultsOfAFileAreAllNamed(t *testing.T) {
 		want       []string
 	}{
 		{"nothing of a node", "nodes: [{}]", []string{"nodes[0].count", "nodes[0].resources"}},
+		{"a namespace", "namespaces: [ok, A]\nnodes: [{count: 1, resources: {cpu: 1}}]", []string{"namespaces[1]"}},
 		{"an unknown field", "nodes: [{cuont: 1}]", []string{"cuont"}},
 		{"no amount", "nodes: [{count: 1, resources: {cpu: many}}]", []string{`nodes[0].resources.cpu: "many"`}},
 		{"a negative amount", `nodes: [{count: 1, resources: {cpu: "-1"}}]`, []string{"nodes[0].resources.cpu"}},
@@ -109,6 +114,33 @@ func TestDefaultRunsCommands(t *testing.T) {
 	file := nodes.Default("eu-west-1")
 	if len(file.Groups) != 1 || file.Groups[0].Kind != nodes.Process || file.Region != "eu-west-1" {
 		t.Errorf("%+v", file)
+	}
+}
+
+// What the main module writes is what this one reads.
+func TestTheLaunchersFileIsRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.yaml")
+	written := kubelab.Nodes{
+		Namespaces: []string{"gco-system"},
+		Groups: []kubelab.Group{{
+			Name: "gpu", Kind: kubelab.Process, Count: 2, Arch: "arm64",
+			Resources: map[string]string{"cpu": "500m", "nvidia.com/gpu": "8"}, Labels: map[string]string{"team": "vision"},
+			Taints: []kubelab.Taint{{Key: "dedicated", Value: "vision", Effect: "NoSchedule"}},
+		}},
+	}
+	if err := written.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := decode(t, string(text))
+	node := file.Nodes(nodes.Endpoint{Address: "127.0.0.1"}, time.Unix(0, 0))[1]
+	if !slices.Equal(file.Namespaces, written.Namespaces) || node.Name != "gpu-1" || node.Labels["team"] != "vision" ||
+		node.Labels[nodes.KindLabel] != "process" || node.Labels[corev1.LabelArchStable] != "arm64" ||
+		node.Spec.Taints[0].Value != "vision" || node.Status.Capacity.Cpu().String() != "500m" {
+		t.Errorf("%+v", node)
 	}
 }
 
