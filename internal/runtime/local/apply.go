@@ -25,7 +25,10 @@ import (
 //  3. the directory is renamed: from here on the attempt is held;
 //  4. a supervisor is started. If this process dies before, its successor
 //     starts one, unless the lease has passed.
-func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
+func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error { return r.apply(ctx, a, nil) }
+
+// apply is Apply; of is set for a replica, which needs no lease.
+func (r *Runtime) apply(ctx context.Context, a runtime.Attempt, of *attempt.Replica) error {
 	if h := r.lookUp(a.ID); h != nil {
 		return h.await(ctx)
 	}
@@ -36,7 +39,7 @@ func (r *Runtime) Apply(ctx context.Context, a runtime.Attempt) error {
 	if err != nil {
 		return err
 	}
-	h, mine, err := r.reserve(a, plan, pod)
+	h, mine, err := r.reserve(a, plan, pod, of)
 	if err != nil {
 		return err
 	}
@@ -78,7 +81,7 @@ func (r *Runtime) drop(h *held, cause error) error {
 
 // reserve gives the attempt room on the nodes. mine is false where another
 // call holds it or is about to.
-func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod) (h *held, mine bool, err error) {
+func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod, of *attempt.Replica) (h *held, mine bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -87,7 +90,7 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 	if h := r.held[a.ID]; h != nil {
 		return h, false, nil
 	}
-	if !r.lease.Allows(r.lease.Fences, r.boot, process.Now()) {
+	if of == nil && !r.lease.Allows(r.lease.Fences, r.boot, process.Now()) {
 		return nil, false, runtime.ErrFenced
 	}
 	slots, failure := r.nodes.take(pod, plan.Parallelism)
@@ -101,7 +104,7 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 		ID: idOf(a.ID), Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
 		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.now(),
 		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job),
-		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan,
+		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan, Replica: of,
 	}
 	r.held[a.ID] = h
 	return h, true, nil

@@ -60,7 +60,7 @@ func (r *Runtime) List(context.Context) (list []runtime.Observation, synced bool
 	defer r.mu.Unlock()
 	list = make([]runtime.Observation, 0, len(r.held))
 	for _, h := range r.held {
-		if h.durable() {
+		if h.durable() && h.record.Replica == nil {
 			list = append(list, h.observation())
 		}
 	}

@@ -37,6 +37,7 @@ const (
 	DefaultBackoff    = time.Second
 	DefaultMaxBackoff = time.Minute
 	DefaultMaxGrace   = 5 * time.Second
+	DefaultProbeEvery = time.Second
 )
 
 // Options say what to drive.
@@ -60,6 +61,12 @@ type Options struct {
 	// it doubles up to MaxBackoff. (Kubernetes: 10 s and 5 or 10 min.)
 	Backoff    time.Duration
 	MaxBackoff time.Duration
+	// ProbeEvery is how often a replica is asked for its health. An answer may
+	// take twice as long.
+	ProbeEvery time.Duration
+	// EndReplicas ends the replicas of endpoints with Close; they start again
+	// with the next Open. Without, they run on, as the contract says.
+	EndReplicas bool
 	// MaxGrace caps terminationGracePeriodSeconds.
 	MaxGrace time.Duration
 	Log      *slog.Logger
@@ -71,6 +78,7 @@ func (o Options) withDefaults() Options {
 	o.Backoff = cmp.Or(o.Backoff, DefaultBackoff)
 	o.MaxBackoff = max(cmp.Or(o.MaxBackoff, DefaultMaxBackoff), o.Backoff)
 	o.MaxGrace = cmp.Or(o.MaxGrace, DefaultMaxGrace)
+	o.ProbeEvery = cmp.Or(o.ProbeEvery, DefaultProbeEvery)
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -92,7 +100,8 @@ func (o Options) check() error {
 	return nil
 }
 
-// Runtime drives one region's directory. It implements runtime.Runtime.
+// Runtime drives one region's directory. It implements runtime.Runtime and
+// runtime.Replicas.
 type Runtime struct {
 	options Options
 	region  attempt.Region
@@ -104,17 +113,21 @@ type Runtime struct {
 	// fault lets tests crash between two writes; nil otherwise.
 	fault func(step string) error
 
-	mu     sync.Mutex
-	held   map[job.AttemptID]*held
-	nodes  *nodes
-	lease  attempt.Lease
-	closed bool
-	done   chan struct{} // closed by Close
+	mu       sync.Mutex
+	held     map[job.AttemptID]*held
+	nodes    *nodes
+	lease    attempt.Lease
+	closed   bool
+	done     chan struct{} // closed by Close
+	replicas *replicas
 	// updated is closed and replaced at each change of a phase.
 	updated chan struct{}
 }
 
-var _ runtime.Runtime = (*Runtime)(nil)
+var (
+	_ runtime.Runtime  = (*Runtime)(nil)
+	_ runtime.Replicas = (*Runtime)(nil)
+)
 
 // Open opens the directory of a region and takes over what runs there. It
 // returns runtime.ErrLocked while another agent has it open.
@@ -130,6 +143,7 @@ func Open(options Options) (*Runtime, error) {
 	if err := r.open(); err != nil {
 		return nil, fmt.Errorf("opening the local runtime in %s: %w", options.Dir, err)
 	}
+	go r.replicas.run()
 	return r, nil
 }
 
@@ -163,7 +177,7 @@ func (r *Runtime) openDirs() error {
 	}
 	r.options.CheckpointDir = checkpoints
 	r.region = attempt.Region(dir)
-	for _, dir := range []string{r.region.Attempts(), r.region.Statuses(), checkpoints} {
+	for _, dir := range []string{r.region.Attempts(), r.region.Statuses(), r.region.Endpoints(), checkpoints} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -181,7 +195,11 @@ func (r *Runtime) takeOver() (err error) {
 	if r.watch, err = newWatch(r.region.Statuses(), r.statusWritten, r.options.Log); err != nil {
 		return err
 	}
-	if err := r.adoptAll(); err != nil {
+	err = r.adoptAll()
+	if err == nil {
+		r.replicas, err = openReplicas(r)
+	}
+	if err != nil {
 		return errors.Join(err, r.watch.close())
 	}
 	return nil
@@ -217,6 +235,9 @@ func (r *Runtime) Close() error {
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil
+	}
+	if r.options.EndReplicas {
+		r.endReplicas()
 	}
 	r.closed = true
 	close(r.done)

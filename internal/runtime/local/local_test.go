@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	switch os.Args[1] {
 	case "supervise":
 		err = Supervise(context.Background(), os.Args[2])
+	case "replica":
+		err = serveReplica()
 	case "agent":
 		err = runAgent(os.Args[2])
 	default:

@@ -26,6 +26,9 @@ func (r Region) Cluster() string   { return filepath.Join(string(r), "cluster") 
 func (r Region) Lease() string     { return filepath.Join(string(r), "lease") }
 func (r Region) Attempts() string  { return filepath.Join(string(r), "attempts") }
 
+// Endpoints has what there should be of each revision of each endpoint.
+func (r Region) Endpoints() string { return filepath.Join(string(r), "endpoints") }
+
 // Statuses is a directory of its own, so that one watch sees every change.
 func (r Region) Statuses() string { return filepath.Join(string(r), "status") }
 

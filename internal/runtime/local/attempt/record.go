@@ -34,6 +34,17 @@ type Record struct {
 	Backoff    time.Duration `json:"backoff"`
 	MaxBackoff time.Duration `json:"maxBackoff"`
 	Plan       Plan          `json:"plan"`
+	// Replica is set for what is no attempt of a job.
+	Replica *Replica `json:"replica,omitempty"`
+}
+
+// Replica says of which endpoint the process is a replica, and where it
+// listens.
+type Replica struct {
+	Endpoint string `json:"endpoint"`
+	UID      string `json:"uid"`
+	Revision int    `json:"revision"`
+	Port     int    `json:"port"`
 }
 
 // Plan is a batch/v1 Job reduced to what running it needs. The fields mean
