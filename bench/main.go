@@ -39,7 +39,7 @@ type part struct {
 
 // parts run in this order.
 var parts = []part{
-	{"a", "Durable submit", (*bench).submits, 6 * time.Minute},
+	{"a", "Durable submit", (*bench).submits, 8 * time.Minute},
 	{"b", "Claim, heartbeat and finish, with jobs waiting", (*bench).cycles, 10 * time.Minute},
 	{"c", "Submit to process start, through gco up", (*bench).latency, 2 * time.Minute},
 	{"d", "List the newest 50 of a namespace", (*bench).lists, 3 * time.Minute},
