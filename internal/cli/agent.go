@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,6 +32,8 @@ type agentOptions struct {
 	kubeconfig  string
 	kubeContext string
 	checkpoints string
+	gateway     string
+	gatewayPort int
 	laptop      bool
 	withParent  bool
 }
@@ -40,7 +44,8 @@ func newAgent(p *Program, run func(context.Context, *agentOptions) error) *cobra
 		Use:   "agent",
 		Short: "Run the agent of one region",
 		Long: `Agent drives one region: it asks the control plane for work, applies it to the
-region's runtime, and reports. It needs an outgoing connection only.
+region's runtime, and reports. It needs an outgoing connection only, unless the
+region serves endpoints: then its gateway has to be reached, too.
 
 The local runtime runs the containers of jobs as processes of this host, as this
 user. It pulls no images and isolates nothing, so it has to be asked for.
@@ -72,9 +77,11 @@ stands under regions.NAME.kubernetes in gco.yaml is for it; see docs/kubernetes.
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "`FILE` that says how to reach the cluster (default this pod's credentials, or else as kubectl finds it)")
 	flags.StringVar(&opts.kubeContext, "context", "", "`CONTEXT` of that file (default its current one)")
 	flags.StringVar(&opts.checkpoints, "checkpoint-dir", "", "`DIRECTORY` for checkpoints, shared by the regions of a host (default checkpoints in --dir)")
+	flags.StringVar(&opts.gateway, "gateway", "", "`ADDRESS` and port of the region's gateway, which serves its endpoints (default none)")
+	flags.IntVar(&opts.gatewayPort, "gateway-fd", 0, "serve the gateway on the listening socket that is this file descriptor")
 	flags.BoolVar(&opts.laptop, "laptop", false, "use the times of gco up")
 	flags.BoolVar(&opts.withParent, "with-parent", false, "end when standard input ends")
-	for _, hidden := range []string{"laptop", "with-parent"} {
+	for _, hidden := range []string{"gateway-fd", "laptop", "with-parent"} {
 		if err := flags.MarkHidden(hidden); err != nil {
 			panic("cli: " + err.Error())
 		}
@@ -89,6 +96,12 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	c, err := opts.load()
 	if err != nil {
 		return err
+	}
+	if opts.gateway != "" {
+		c.Gateway.Listen = opts.gateway
+		if err := c.Validate(); err != nil {
+			return err
+		}
 	}
 	dir := ""
 	if opts.runtime == runtimeLocal {
@@ -110,20 +123,25 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	times, level := config.TimingInProduction, slog.LevelInfo
 	if opts.laptop {
 		times, level = config.TimingOnLaptop, slog.LevelWarn
+		c.Gateway.DrainTimeout = min(c.Gateway.DrainTimeout, laptopDrain)
 	}
 	log := opts.log(c, level)
 	checkpoints := opts.checkpoints
 	if checkpoints == "" {
 		checkpoints = filepath.Join(dir, "checkpoints")
 	}
+	listener, err := opts.inherited()
+	if err != nil {
+		return err
+	}
 	region, err := opts.open(ctx, c.Timing.Or(times).Trust, daemon.RegionOptions{
 		Name: opts.region, Region: regionOf(c, opts.region), Dir: dir, CheckpointDir: checkpoints,
-		Executable: executable, Client: server, LongPoll: c.Timing.Or(times).Poll(), Clock: opts.Clock, Log: log,
+		Executable: executable, EndReplicas: opts.withParent, Gateway: c.Gateway, Listener: listener, Client: server, LongPoll: c.Timing.Or(times).Poll(), Clock: opts.Clock, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	log.Info("driving", "region", opts.region, "server", server.Addr(), "dir", dir)
+	log.Info("driving", "region", opts.region, "server", server.Addr(), "dir", dir, "gateway", region.GatewayAddress())
 	if opts.withParent {
 		ctx = opts.untilParentEnds(ctx)
 	}
@@ -134,6 +152,20 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 		group.Go(func() error { return daemon.Debug(ctx, c.Server.Debug) })
 	}
 	return group.Wait()
+}
+
+// inherited is the listening socket that gco up handed over; nil is none.
+func (o *agentOptions) inherited() (net.Listener, error) {
+	if o.gatewayPort == 0 {
+		return nil, nil //nolint:nilnil // there need not be one
+	}
+	file := os.NewFile(uintptr(o.gatewayPort), "gateway")
+	defer file.Close()
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("taking over the port of the gateway: %w", err)
+	}
+	return listener, nil
 }
 
 // open takes what drives the region.

@@ -28,6 +28,7 @@ type upOptions struct {
 	storeFlags
 	regions       []string
 	listen        string
+	frontDoor     string
 	regionProcess bool
 }
 
@@ -40,6 +41,10 @@ func newUp(p *Program, run func(context.Context, *upOptions) error) *cobra.Comma
 cluster and no container engine. Each region has its own agent, which talks to
 the control plane over HTTP as it would from far away. Jobs run as processes of
 this host, as you: their images are not pulled, and nothing isolates them.
+
+Each region has a gateway, which serves its endpoints, and one front door is
+before them all. With the API on its usual port, 8420, the front door is on 8421
+and the gateways are on 8431 and those after it; else all are on free ports.
 
 It writes your config file, so that every other command finds it. What it keeps
 is in --dir, and is there again at the next start.`,
@@ -72,6 +77,7 @@ is in --dir, and is there again at the next start.`,
 	opts.storeFlags.register(flags)
 	flags.StringSliceVar(&opts.regions, "regions", nil, "`NAMES` of the regions (default those of the configuration, or "+strings.Join(config.LaptopRegionNames, ",")+")")
 	flags.StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420); port 0 picks a free one")
+	flags.StringVar(&opts.frontDoor, "front-door", "", "`ADDRESS` and port of the front door (default 127.0.0.1:8421, or a free port)")
 	flags.BoolVar(&opts.regionProcess, "region-process", false, "run each region's agent as a process of its own, so that one can be killed")
 	opts.daemonOptions.completions(cmd)
 	opts.storeFlags.completions(cmd)
@@ -94,6 +100,7 @@ type laptop struct {
 	executable string
 	log        *slog.Logger
 	plane      *daemon.ControlPlane
+	doors      doors
 	admin      string
 }
 
@@ -196,6 +203,9 @@ func (l *laptop) open(ctx context.Context) (err error) {
 		return errors.Join(fmt.Errorf("reading the admin token: %w", err), l.plane.Close())
 	}
 	l.admin = strings.TrimSpace(string(text))
+	if err := l.openDoors(); err != nil {
+		return errors.Join(err, l.plane.Close())
+	}
 	return nil
 }
 
@@ -226,6 +236,7 @@ func (l *laptop) runRegions(ctx context.Context) error {
 		group.Go(func() error { return run(ctx) })
 	}
 	l.awaitRegions(ctx, admin)
+	group.Go(func() error { return l.doors.front.Run(ctx) })
 	if err := l.hello(started); err != nil {
 		return errors.Join(err, group.Wait())
 	}
@@ -275,7 +286,7 @@ func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(c
 	}
 	region, err := daemon.OpenRegion(daemon.RegionOptions{
 		Name: name, Region: l.config.Regions[name], Dir: filepath.Join(dir, "runtime"), CheckpointDir: l.checkpoints(),
-		Executable: l.executable, Client: server, LongPoll: l.config.Timing.Poll(), Clock: l.Clock, Log: l.log,
+		Executable: l.executable, EndReplicas: true, Gateway: l.config.Gateway, Listener: l.doors.gateways[name], Client: server, LongPoll: l.config.Timing.Poll(), Clock: l.Clock, Log: l.log,
 	})
 	if err != nil {
 		return "", nil, err
@@ -310,6 +321,7 @@ func (l *laptop) hello(regions []string) error {
 	w := l.Out
 	fmt.Fprintf(w, "GCO is up at %s\n", l.plane.URL)
 	fmt.Fprintf(w, "  regions  %s\n", strings.Join(regions, ", "))
+	fmt.Fprintf(w, "  door     http://%s, before the gateways of the regions\n", l.doors.front.Addresses()[0])
 	fmt.Fprintf(w, "  token    %s\n", l.plane.AdminTokenFile)
 	fmt.Fprintf(w, "  data     %s\n", l.dir)
 	if saved {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -20,7 +22,7 @@ func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run fun
 		"agent", "--region", name, "--runtime", "local", "--laptop", "--with-parent",
 		"--addr", l.plane.URL, "--token-file", tokenFile,
 		"--dir", filepath.Join(dir, "runtime"), "--checkpoint-dir", l.checkpoints(),
-		"--log-format", l.config.Server.Log.Format,
+		"--log-format", l.config.Server.Log.Format, "--gateway-fd", strconv.Itoa(inheritedPort),
 	}
 	if l.configFile != "" {
 		file, err := filepath.Abs(l.configFile)
@@ -34,6 +36,13 @@ func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run fun
 	}
 	command := exec.Command(l.executable, args...)
 	command.Stdout, command.Stderr = l.Err, l.Err
+	// Only the agent may hold the port: it has to be closed when it dies.
+	port, err := l.doors.handOver(name)
+	if err != nil {
+		return "", nil, err
+	}
+	defer port.Close()
+	command.ExtraFiles = []*os.File{port}
 	// The agent ends when this pipe does: with this process, however it ends.
 	alive, err := command.StdinPipe()
 	if err != nil {

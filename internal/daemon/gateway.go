@@ -196,10 +196,14 @@ type remoteAccess struct{ client *client.Client }
 // Allow is that of gateway.Access.
 func (a remoteAccess) Allow(ctx context.Context, authorization, name string) error {
 	_, token, _ := strings.Cut(authorization, " ")
-	err := a.client.As(token).MayInvoke(ctx, name)
+	err := a.client.MayInvoke(ctx, token, name)
 	said, answered := errors.AsType[*client.Error](err)
-	if !answered || said.Status >= http.StatusInternalServerError {
+	if !answered || said.Problem.Status >= http.StatusInternalServerError {
 		return err
 	}
-	return &gateway.Refusal{Problem: said.Problem, Challenge: said.Challenge}
+	refusal := &gateway.Refusal{Problem: said.Problem}
+	if said.Problem.Status == http.StatusUnauthorized {
+		refusal.Challenge = "Bearer"
+	}
+	return refusal
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 
+	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/agent"
 	"github.com/gco-project/gco/internal/config"
@@ -27,6 +30,12 @@ type RegionOptions struct {
 	CheckpointDir string
 	// Executable is this program, which supervises each attempt.
 	Executable string
+	// EndReplicas ends the replicas of endpoints with the agent.
+	EndReplicas bool
+	// Gateway is the region's own door, which it has if that says where to
+	// listen or Listener is set, which it then serves on.
+	Gateway  config.Gateway
+	Listener net.Listener
 	// Client speaks with the region's token.
 	Client   *client.Client
 	LongPoll time.Duration
@@ -39,6 +48,8 @@ type Region struct {
 	name    string
 	runtime runtime.Runtime
 	agent   *agent.Agent
+	// doorway is nil where the region has none.
+	doorway *doorway
 }
 
 // OpenRegion opens the region's local runtime and takes over what runs there.
@@ -46,7 +57,7 @@ type Region struct {
 func OpenRegion(o RegionOptions) (*Region, error) {
 	driven, err := local.Open(local.Options{
 		Dir: o.Dir, Region: o.Name, Nodes: nodes(o.Region), CheckpointDir: o.CheckpointDir,
-		Supervisor: []string{o.Executable, "supervise"},
+		Supervisor: []string{o.Executable, "supervise"}, EndReplicas: o.EndReplicas,
 		Log:        o.Log, Clock: o.Clock,
 	})
 	if errors.Is(err, runtime.ErrLocked) {
@@ -61,19 +72,45 @@ func OpenRegion(o RegionOptions) (*Region, error) {
 // newRegion makes the agent that drives a runtime, which is closed where that
 // fails.
 func newRegion(o RegionOptions, driven runtime.Runtime) (*Region, error) {
-	return &Region{
-		name: o.Name, runtime: driven,
-		agent: agent.New(agent.Options{
-			Region: o.Name, Runtime: driven, Server: remote{o.Client},
-			Clock: o.Clock, Log: o.Log, LongPoll: o.LongPoll,
-		}),
-	}, nil
+	var err error
+	r := &Region{name: o.Name, runtime: driven}
+	options := agent.Options{
+		Region: o.Name, Runtime: driven, Server: remote{o.Client},
+		Clock: o.Clock, Log: o.Log, LongPoll: o.LongPoll,
+	}
+	if replicas, ok := driven.(runtime.Replicas); ok {
+		options.Replicas = replicas
+	}
+	if o.Gateway.Listen != "" || o.Listener != nil {
+		if r.doorway, err = openDoorway(doorwayOptions{
+			region: o.Name, config: o.Gateway, listener: o.Listener, client: o.Client,
+			health: func(ctx context.Context) api.Health { return r.agent.Health(ctx) }, clock: o.Clock, log: o.Log,
+		}); err != nil {
+			return nil, errors.Join(err, driven.Close())
+		}
+		options.Routes = r.doorway.apply
+	}
+	r.agent = agent.New(options)
+	return r, nil
+}
+
+// GatewayAddress is where the region's gateway is reached; empty is nowhere.
+func (r *Region) GatewayAddress() string {
+	if r.doorway == nil {
+		return ""
+	}
+	return r.doorway.address
 }
 
 // Run drives the region until ctx ends, and closes it. What runs then runs on
 // until its lease ends or another agent takes it over.
 func (r *Region) Run(ctx context.Context) error {
-	err := r.agent.Run(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.agent.Run(ctx) })
+	if r.doorway != nil {
+		group.Go(func() error { return r.doorway.run(ctx) })
+	}
+	err := group.Wait()
 	if err != nil {
 		err = fmt.Errorf("driving region %s: %w", r.name, err)
 	}
@@ -81,4 +118,9 @@ func (r *Region) Run(ctx context.Context) error {
 }
 
 // Close stops driving.
-func (r *Region) Close() error { return r.runtime.Close() }
+func (r *Region) Close() error {
+	if r.doorway == nil {
+		return r.runtime.Close()
+	}
+	return errors.Join(r.doorway.close(), r.runtime.Close())
+}

@@ -1,6 +1,9 @@
 package gateway
 
-import "maps"
+import (
+	"maps"
+	"strings"
+)
 
 // Table is what a gateway routes by: every endpoint that it knows. Whoever
 // gave it to Apply must not change it any more.
@@ -102,4 +105,11 @@ func (g *Gateway) peer(endpoint string, r Replica) *peer {
 		go p.measure()
 	}
 	return p
+}
+
+// ReplicaIn is the gateway of another region, which has ready replicas, at
+// host:port or an https:// URL.
+func ReplicaIn(region, address string) Replica {
+	address, secure := strings.CutPrefix(address, "https://")
+	return Replica{Address: address, Region: region, TLS: secure}
 }

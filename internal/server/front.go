@@ -36,6 +36,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.recovered(answer, r, id, cause)
 		}
 	}()
+	if f.server.forEndpoint(r) {
+		f.server.infer(answer, r)
+		return
+	}
 	if !cleanPath(r.URL.Path) {
 		f.nowhere(answer, r)
 		return

@@ -45,12 +45,14 @@ type principal struct {
 	namespaces []string
 	// region is the one that an agent speaks for.
 	region string
+	// endpoints limit what an invoker may use; empty is all.
+	endpoints []string
 }
 
 func principalOf(token store.Token) principal {
 	return principal{
 		id: token.ID, name: token.Name, role: Role(token.Role),
-		namespaces: token.Namespaces, region: token.Region,
+		namespaces: token.Namespaces, region: token.Region, endpoints: token.Endpoints,
 	}
 }
 
