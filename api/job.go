@@ -21,15 +21,18 @@ type Submission struct {
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 	// Namespace is used where the manifest has none; if both are set they
 	// must be equal.
-	Namespace         string            `json:"namespace,omitempty"`
-	Priority          *int              `json:"priority,omitempty"`
-	Labels            map[string]string `json:"labels,omitempty"`
-	Placement         *Placement        `json:"placement,omitempty"`
-	Retries           *int              `json:"retries,omitempty"`
-	Deadline          string            `json:"deadline,omitempty"`
-	TTLAfterFinished  string            `json:"ttlAfterFinished,omitempty"`
-	OnRegionLost      string            `json:"onRegionLost,omitempty"`
-	OnRegionLostLimit string            `json:"onRegionLostLimit,omitempty"`
+	Namespace string            `json:"namespace,omitempty"`
+	Priority  *int              `json:"priority,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Placement *Placement        `json:"placement,omitempty"`
+	// Model is NAME, NAME@VERSION or NAME@TAG of the model registry. The job
+	// keeps the version that this names at the submission.
+	Model             string `json:"model,omitempty"`
+	Retries           *int   `json:"retries,omitempty"`
+	Deadline          string `json:"deadline,omitempty"`
+	TTLAfterFinished  string `json:"ttlAfterFinished,omitempty"`
+	OnRegionLost      string `json:"onRegionLost,omitempty"`
+	OnRegionLostLimit string `json:"onRegionLostLimit,omitempty"`
 }
 
 // Placement limits where a job may run.
@@ -76,16 +79,18 @@ type Job struct {
 	Priority   int               `json:"priority"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Placement  *Placement        `json:"placement,omitempty"`
-	Region     string            `json:"region,omitempty"`
-	Attempt    int               `json:"attempt"`
-	Failures   int               `json:"failures"`
-	Retries    int               `json:"retries"`
-	Losses     int               `json:"losses"`
-	Releases   int               `json:"releases"`
-	Moves      int               `json:"moves"`
-	Reason     string            `json:"reason,omitempty"`
-	Message    string            `json:"message,omitempty"`
-	ExitCode   *int              `json:"exitCode,omitempty"`
+	// Model is the version of a model that the job reads, as NAME@VERSION.
+	Model    string `json:"model,omitempty"`
+	Region   string `json:"region,omitempty"`
+	Attempt  int    `json:"attempt"`
+	Failures int    `json:"failures"`
+	Retries  int    `json:"retries"`
+	Losses   int    `json:"losses"`
+	Releases int    `json:"releases"`
+	Moves    int    `json:"moves"`
+	Reason   string `json:"reason,omitempty"`
+	Message  string `json:"message,omitempty"`
+	ExitCode *int   `json:"exitCode,omitempty"`
 	// Outputs are what the last attempt left in its result file: strings,
 	// numbers and booleans by key.
 	Outputs map[string]json.RawMessage `json:"outputs,omitempty"`

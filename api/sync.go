@@ -161,6 +161,30 @@ type EndpointReport struct {
 	All bool `json:"all,omitempty"`
 }
 
+// EndpointLoad is what a region's gateway measured of an endpoint. Sums grow
+// from Began on.
+type EndpointLoad struct {
+	Began time.Time `json:"began"`
+	At    time.Time `json:"at"`
+	// Open requests are at replicas, Waiting ones wait for one.
+	Open    int `json:"open,omitempty"`
+	Waiting int `json:"waiting,omitempty"`
+	// Busy sums the time of all requests at replicas, in seconds.
+	Busy float64 `json:"busy"`
+	// Revisions are those that had requests, by number.
+	Revisions map[int]EndpointSample `json:"revisions,omitempty"`
+}
+
+// EndpointSample is what the requests of one revision came to.
+type EndpointSample struct {
+	Requests int64 `json:"requests"`
+	// Errors are answers with a status of 500 or more, and none at all.
+	Errors int64 `json:"errors"`
+	// Latencies count requests by the bucket of the time until their answer
+	// began: bucket n ends at 100 µs times 2 to the power of n/8.
+	Latencies map[int]int64 `json:"latencies,omitempty"`
+}
+
 // EndpointObservation is what a region sees of one endpoint.
 type EndpointObservation struct {
 	Name string `json:"name"`
@@ -170,6 +194,11 @@ type EndpointObservation struct {
 	Replicas []EndpointReplica `json:"replicas,omitempty"`
 	// Shortage says why there are fewer replicas than there should be.
 	Shortage *CapacityFailure `json:"shortage,omitempty"`
+	// Gateway is where the region takes requests: host:port, or an https:// URL;
+	// absent where it has no gateway.
+	Gateway string `json:"gateway,omitempty"`
+	// Load is what the gateway measured, where the target asks for it.
+	Load *EndpointLoad `json:"load,omitempty"`
 }
 
 // EndpointTarget is what a region should have of one endpoint.
@@ -183,6 +212,8 @@ type EndpointTarget struct {
 	DrainSeconds float64           `json:"drainSeconds,omitempty"`
 	Limits       *EndpointLimits   `json:"limits,omitempty"`
 	ModelNames   map[string]string `json:"modelNames,omitempty"`
+	// Measure asks for the endpoint's load.
+	Measure bool `json:"measure,omitempty"`
 }
 
 // EndpointSet is a number of replicas of one revision.

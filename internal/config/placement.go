@@ -15,7 +15,7 @@ type Weights struct {
 	ExpectedWait   float64 `json:"expectedWait" doc:"A job starts soon there." minimum:"0" maximum:"1000"`
 	FreeShare      float64 `json:"freeShare" doc:"Much of what suits the job is free there." minimum:"0" maximum:"1000"`
 	Price          float64 `json:"price" doc:"The job is cheap there." minimum:"0" maximum:"1000"`
-	Locality       float64 `json:"locality" doc:"The job's data is there already." minimum:"0" maximum:"1000"`
+	Locality       float64 `json:"locality" doc:"The job's model is there already." minimum:"0" maximum:"1000"`
 	RecentFailures float64 `json:"recentFailures" doc:"What the job needs was lately to be had there." minimum:"0" maximum:"1000"`
 }
 

@@ -163,6 +163,7 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Limits:    queue.Limits(o.Config.Limits),
 		Timing:    timing(o.Config.Timing),
 		Requests:  broker.Requests,
+		Model:     server.ModelFinder(c.models),
 		Endpoints: c.serving,
 		Pruned:    c.pruned(o.Deleted),
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/model"
 )
 
 // Limits on a spec, all inclusive.
@@ -68,7 +69,7 @@ type TemplateRef struct {
 	Version int64  `json:"version"`
 }
 
-// Constraints limit where a job may be placed.
+// Constraints limit where a job may be placed, and say where it had better be.
 type Constraints struct {
 	// Regions lists the only ones allowed; empty allows every one.
 	Regions      []string      `json:"regions,omitempty"`
@@ -77,6 +78,9 @@ type Constraints struct {
 	// MaxPricePerHour limits the price of the whole demand, in the currency
 	// of the configured prices; 0 is no limit.
 	MaxPricePerHour float64 `json:"maxPricePerHour,omitempty"`
+	// Model is the version of a model that the job reads, as NAME@VERSION.
+	// Regions that have it are preferred; the others fetch it first.
+	Model string `json:"model,omitempty"`
 }
 
 // Fault is one thing that is wrong with a submission.
@@ -191,6 +195,9 @@ func (c Constraints) validate() []Fault {
 	}
 	if c.CapacityType != "" && c.CapacityType != capacity.OnDemand && c.CapacityType != capacity.Spot {
 		faults = append(faults, Fault{"placement.capacityType", fmt.Sprintf("%q is not one of on-demand, spot", c.CapacityType)})
+	}
+	if ref, err := model.ParseRef(c.Model); c.Model != "" && (err != nil || !ref.Exact()) {
+		faults = append(faults, Fault{"model", fmt.Sprintf("%q is not NAME@VERSION", c.Model)})
 	}
 	// The negated form also refuses NaN.
 	if !(c.MaxPricePerHour >= 0 && c.MaxPricePerHour <= 1e9) {

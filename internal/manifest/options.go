@@ -13,6 +13,7 @@ import (
 
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/model"
 )
 
 // ownPrefix begins the names of annotations and labels that are GCO's own.
@@ -35,6 +36,8 @@ type Options struct {
 	// MaxPricePerHour is for the whole demand, in the currency of the
 	// configured prices.
 	MaxPricePerHour *float64
+	// Model is a reference to a model, as it was written.
+	Model *string
 }
 
 // optionSetters has every annotation by the part of its name after ownPrefix.
@@ -53,6 +56,7 @@ var optionSetters = map[string]func(*Options, string) error{
 	"capacity-type": func(o *Options, text string) error {
 		return setChoice(&o.CapacityType, text, capacity.OnDemand, capacity.Spot)
 	},
+	"model":              func(o *Options, text string) error { return setModel(&o.Model, text) },
 	"max-price-per-hour": func(o *Options, text string) error { return setPrice(&o.MaxPricePerHour, text) },
 }
 
@@ -129,6 +133,14 @@ func setPrice(to **float64, text string) error {
 		return fmt.Errorf("is %s, must be a number above 0 and at most %g", quoted(text), maxPrice)
 	}
 	*to = &price
+	return nil
+}
+
+func setModel(to **string, text string) error {
+	if _, err := model.ParseRef(text); err != nil {
+		return fmt.Errorf("is %s, must name a model, such as llama, llama@3 or llama@prod", quoted(text))
+	}
+	*to = &text
 	return nil
 }
 

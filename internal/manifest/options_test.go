@@ -22,6 +22,7 @@ func TestOptions(t *testing.T) {
 		"gco.dev/priority": "10", "gco.dev/retries": "0", "gco.dev/deadline": "1h30m", "gco.dev/ttl-after-finished": "24h",
 		"gco.dev/on-region-lost": "wait", "gco.dev/on-region-lost-limit": "10m", "gco.dev/regions": "us-east-1, eu-west-1",
 		"gco.dev/avoid-regions": "ap-south-1", "gco.dev/capacity-type": "spot", "gco.dev/max-price-per-hour": "2.5",
+		"gco.dev/model": "llama@prod",
 		"example.com/other": "anything",
 	})
 	if len(faults) > 0 {
@@ -30,7 +31,7 @@ func TestOptions(t *testing.T) {
 	want := manifest.Options{
 		Priority: new(10), Retries: new(0), Deadline: new(90 * time.Minute), TTLAfterFinished: new(24 * time.Hour),
 		OnRegionLost: new(job.Wait), OnRegionLostLimit: new(10 * time.Minute), Regions: []string{"us-east-1", "eu-west-1"},
-		AvoidRegions: []string{"ap-south-1"}, CapacityType: new(capacity.Spot), MaxPricePerHour: new(2.5),
+		AvoidRegions: []string{"ap-south-1"}, CapacityType: new(capacity.Spot), MaxPricePerHour: new(2.5), Model: new("llama@prod"),
 	}
 	if !reflect.DeepEqual(out.Options, want) {
 		t.Errorf("options are %+v", out.Options)
@@ -58,6 +59,7 @@ func TestOptionsAtFault(t *testing.T) {
 		{"on-region-lost", "Requeue", "requeue, fail or wait"},
 		{"capacity-type", "on_demand", "on-demand or spot"},
 		{"regions", "", "no region name"},
+		{"model", "Llama@1", "such as llama, llama@3 or llama@prod"},
 		{"regions", "us-east-1,,eu-west-1", "no region name"},
 		{"regions", "us-east-1;eu-west-1", "no region name"},
 		{"regions", "us-east-1,us-east-1", "twice"},

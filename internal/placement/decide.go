@@ -24,9 +24,6 @@ type Request struct {
 	// Avoid lists regions to skip this time, such as one that did not claim
 	// the job within the policy's patience.
 	Avoid []string
-	// Local is the share of the job's data, from 0 to 1, that is already in
-	// a region, by its name. A region that is not listed has none.
-	Local map[string]float64
 }
 
 // Decide chooses the region for a request. It does not change the fleet: that

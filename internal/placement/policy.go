@@ -25,7 +25,7 @@ type Weights struct {
 	ExpectedWait   float64 `json:"expectedWait" yaml:"expectedWait" doc:"A job starts soon there."`
 	FreeShare      float64 `json:"freeShare" yaml:"freeShare" doc:"Much of what suits the job is free there."`
 	Price          float64 `json:"price" yaml:"price" doc:"The job is cheap there."`
-	Locality       float64 `json:"locality" yaml:"locality" doc:"The job's data is there already."`
+	Locality       float64 `json:"locality" yaml:"locality" doc:"The job's model is there already."`
 	RecentFailures float64 `json:"recentFailures" yaml:"recentFailures" doc:"What the job needs was lately to be had there."`
 }
 

@@ -379,8 +379,11 @@ func TestPropertyScoresAreShares(t *testing.T) {
 			RecentFailures: rapid.Float64Range(0.1, 10).Draw(t, "w5"),
 		}
 		request := drawRequest(t, 2)
-		request.Local = map[string]float64{"a": rapid.Float64Range(-1, 2).Draw(t, "local")}
+		request.Constraints.Model = rapid.SampledFrom([]string{"", "llama@1", "llama@2"}).Draw(t, "model")
 		inputs := drawInputs(t)
+		for i := range inputs {
+			inputs[i].Region.Snapshot.Models = rapid.SliceOf(rapid.SampledFrom([]string{"llama@1", "llama@2"})).Draw(t, "models")
+		}
 		decision := Decide(request, NewFleet(inputs), policy, noon)
 		if len(decision.Candidates)+len(decision.Rejections) != len(inputs) || decision.Omitted != 0 {
 			t.Fatalf("%d regions, decision %+v", len(inputs), decision)

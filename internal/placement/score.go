@@ -63,7 +63,7 @@ func (q *inquiry) score(ruled *ruling) {
 		expectedWait:   q.expectedWait(ruled),
 		freeShare:      q.freeShare(ruled),
 		price:          q.relativePrice(ruled),
-		locality:       tenThousandths(q.request.Local[r.record.Name]),
+		locality:       q.locality(r),
 		recentFailures: q.recentFailures(r),
 	}
 	for i, value := range ruled.values {
@@ -114,6 +114,14 @@ func (q *inquiry) relativePrice(ruled *ruling) int64 {
 	default:
 		return tenThousandths(q.cheapest / ruled.price)
 	}
+}
+
+// locality: 1 where the job's model is.
+func (q *inquiry) locality(r *region) int64 {
+	if model := q.request.Constraints.Model; model != "" && slices.Contains(r.record.Snapshot.Models, model) {
+		return one
+	}
+	return 0
 }
 
 // recentFailures: 1 for none, one half for one that has just been forgiven. A

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
+	"github.com/gco-project/gco/internal/job"
 )
 
 // candidate returns what a decision says of a region that would do.
@@ -70,7 +71,8 @@ func TestTerms(t *testing.T) {
 		{"twice the price", "price", Input{Region: live("r", gpuNodes(1, 8)).Region, Prices: Prices{"cpu": {}, gpu: {OnDemand: 4}}}, 0.5},
 		{"free of charge", "price", Input{Region: live("r", gpuNodes(1, 8)).Region, Prices: Prices{"cpu": {}, gpu: {}}}, 1},
 
-		{"data is here", "locality", live("r", gpuNodes(1, 8)), 0.75},
+		{"the model is here", "locality", holding("llama@1", "llama@3"), 1},
+		{"another version is here", "locality", holding("llama@2"), 0},
 
 		{"none", "recentFailures", live("r", gpuNodes(1, 8)), 1},
 		{"one just forgiven", "recentFailures", failed(1, 0), 0.5},
@@ -81,17 +83,24 @@ func TestTerms(t *testing.T) {
 	other.Prices = Prices{"cpu": {}, gpu: {OnDemand: 2}}
 	for _, test := range tests {
 		t.Run(test.term+"/"+test.name, func(t *testing.T) {
-			request := Request{Demand: one, Local: map[string]float64{"r": 0.75}}
+			request := Request{Demand: one, Constraints: job.Constraints{Model: "llama@3"}}
 			if got := term(t, candidate(t, decide(t, request, other, test.input), "r"), test.term); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
 			}
 			if test.term == "locality" {
 				if got := term(t, candidate(t, decide(t, request, other, test.input), "other"), test.term); got != 0 {
-					t.Errorf("where no data is known to be: %v", got)
+					t.Errorf("where no model is known to be: %v", got)
 				}
 			}
 		})
 	}
+}
+
+// holding is a region that has models.
+func holding(models ...string) Input {
+	in := live("r", gpuNodes(1, 8))
+	in.Region.Snapshot.Models = models
+	return in
 }
 
 // TestScoreIsTheSumOfItsTerms also with weights that round badly.

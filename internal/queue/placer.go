@@ -129,6 +129,7 @@ func (p *placer) runOnce(ctx context.Context) (outcome, error) {
 		}
 	}
 	if len(waiting.classes) == 0 && len(unclaimed) == 0 {
+		p.q.ahead.set(nil)
 		return rested, nil
 	}
 	if missing, err := p.q.census.awaited(ctx); err != nil || len(missing) > 0 {
@@ -148,6 +149,8 @@ func (p *placer) runOnce(ctx context.Context) (outcome, error) {
 // nowhere.
 func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *line, now time.Time) (outcome, error) {
 	var changes []store.Change
+	var wanted []store.WaitingClass
+	defer func() { p.q.ahead.set(wanted) }()
 	next := rested
 	for len(changes) < placeBatch {
 		class, err := waiting.first(ctx)
@@ -164,6 +167,9 @@ func (p *placer) place(ctx context.Context, fleet *placement.Fleet, waiting *lin
 			// asks again.
 			if now.Sub(class.since()) >= p.q.Placement.ReserveAfter {
 				fleet.Reserve(request, p.q.Placement, now)
+			}
+			if class.Constraints.Model != "" && len(wanted) < maxWanted {
+				wanted = append(wanted, class.WaitingClass)
 			}
 			waiting.drop()
 			next = vain

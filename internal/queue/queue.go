@@ -85,6 +85,7 @@ type Queue struct {
 	submissions *submissionLimits
 	drain       *drainRates
 	bounds      answerBounds
+	ahead       ahead
 
 	// regions wakes the long polls of a region, events whoever watches the
 	// event stream, work the Placer.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,8 @@ type Submission struct {
 	// Faults were found while the request was decoded. The submission is
 	// refused with these and its own.
 	Faults []job.Fault
+	// model is the reference to a model that was asked for.
+	model string
 }
 
 // NotYourNamespace says that the identity may not submit to a namespace.
@@ -124,7 +127,13 @@ func (q *Queue) compile(ctx context.Context, known *templates, submission Submis
 		return store.Submission{}, &NotYourNamespace{Namespace: compiled.Namespace, Allowed: allowed}
 	}
 	spec, more := specOf(request, compiled)
-	faults = slices.Concat(submission.Faults, faults, more)
+	submission.model = spec.Placement.Model
+	exact, unknown, err := q.exactModel(ctx, submission.model)
+	if err != nil {
+		return store.Submission{}, err
+	}
+	spec.Placement.Model = exact
+	faults = slices.Concat(submission.Faults, faults, more, unknown)
 	if len(compiled.JSON) > 0 {
 		// Without a manifest that decodes, name and namespace are not known,
 		// and their absence is no fault of its own.
@@ -147,10 +156,18 @@ func (q *Queue) newSubmission(spec job.Spec, demand capacity.Demand, text []byte
 	}
 	if from.Key != "" {
 		out.Key = &store.IdempotencyKey{
-			Identity: from.Identity, Namespace: spec.Namespace, Key: from.Key, BodyHash: bodyHash(spec, text, from.Request),
+			Identity: from.Identity, Namespace: spec.Namespace, Key: from.Key, BodyHash: bodyHash(asAsked(spec, demand, from.model), text, from.Request),
 		}
 	}
 	return out
+}
+
+// asAsked has the model as it was asked for: a tag may name another version by
+// the time that the same request comes again.
+func asAsked(spec job.Spec, demand capacity.Demand, model string) job.Spec {
+	spec.Placement.Model = model
+	spec.Class = capacity.ClassOf(demand, spec.Placement)
+	return spec
 }
 
 // bodyHash is over what was understood, so that the same submission written
@@ -228,6 +245,7 @@ func specOf(request api.Submission, compiled manifest.Compiled) (job.Spec, []job
 		Placement: job.Constraints{
 			Regions: options.Regions, AvoidRegions: options.AvoidRegions,
 			CapacityType: deref(options.CapacityType), MaxPricePerHour: deref(options.MaxPricePerHour),
+			Model: cmp.Or(request.Model, deref(options.Model)),
 		},
 	}
 	if spec.OnRegionLost == "" {

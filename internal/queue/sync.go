@@ -212,6 +212,9 @@ func (s *syncCall) answer(ctx context.Context) (api.SyncResponse, error) {
 	if err := s.claim(ctx); err != nil {
 		return api.SyncResponse{}, err
 	}
+	for _, model := range s.q.ahead.of(s.record) {
+		s.willNeed(model)
+	}
 	response.Models = s.models
 	response.Start, err = s.starts(ctx)
 	return response, err

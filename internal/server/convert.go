@@ -48,6 +48,7 @@ func jobOnWire(j job.Job) api.Job {
 		UpdatedAt:         j.UpdatedAt.UTC(),
 		NotBefore:         timeOnWire(j.NotBefore),
 		DeadlineAt:        timeOnWire(j.DeadlineAt),
+		Model:             j.Spec.Placement.Model,
 		PlacedAt:          timeOnWire(j.PlacedAt),
 		ClaimedAt:         timeOnWire(j.ClaimedAt),
 		StartedAt:         timeOnWire(j.StartedAt),

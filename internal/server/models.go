@@ -16,6 +16,7 @@ import (
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/model"
 	"github.com/gco-project/gco/internal/model/registry"
+	"github.com/gco-project/gco/internal/queue"
 )
 
 // Models is what the server needs of a *registry.Registry.
@@ -40,6 +41,17 @@ type Models interface {
 }
 
 var _ Models = (*registry.Registry)(nil)
+
+// ModelFinder is how a queue finds the models that jobs name.
+func ModelFinder(models Models) func(context.Context, model.Ref) (model.Ref, error) {
+	return func(ctx context.Context, ref model.Ref) (model.Ref, error) {
+		v, err := models.Resolve(ctx, ref)
+		if errors.Is(err, registry.ErrNotFound) {
+			return ref, queue.ErrNoModel
+		}
+		return v.Ref(), err
+	}
+}
 
 // maxAsked is how many chunks one question may be about.
 const maxAsked = 1000

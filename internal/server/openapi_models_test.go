@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,6 +200,60 @@ func (sc *scenario) keepsModels() {
 		sc.t.Errorf("collected %+v", done)
 	}
 	sc.must(sc.admin.DeleteModel(ctx, "llama"))
+}
+
+// wide takes the whole region.
+func wide(s *api.Submission) {
+	text := strings.Replace(helloManifest, `"spec":{"template"`, `"spec":{"parallelism":2,"completions":2,"template"`, 1)
+	s.Manifest = json.RawMessage(strings.Replace(text, `"cpu":"100m"`, `"cpu":"60"`, 1))
+	s.Placement = &api.Placement{Regions: []string{testRegion}}
+}
+
+// usesModels has one job run with a model, and another one wait with one.
+func (sc *scenario) usesModels() {
+	ctx := sc.t.Context()
+	v := sc.pushModel("weights for a job")
+	ref := fmt.Sprintf("llama@%d", v.Version)
+	reads := func(s *api.Submission) { s.Model = "llama" }
+	running := sc.submit(reads, func(s *api.Submission) { s.Placement = &api.Placement{Regions: []string{testRegion}} })
+	if running.Model != ref {
+		sc.t.Errorf("the job names %q", running.Model)
+	}
+	var attempt api.AttemptRef
+	for tries := 0; tries < 20 && attempt.JobID == ""; tries++ {
+		for _, start := range sc.agent.sync(api.SyncRequest{MaxStart: 1, WaitSeconds: 1}).Start {
+			if start.JobID == running.ID && start.Model == ref {
+				attempt = start.AttemptRef
+			}
+		}
+	}
+	if attempt.JobID == "" {
+		why, err := sc.admin.ExplainJob(ctx, running.ID)
+		sc.t.Fatalf("the region was not given the job: %+v, %v", why, err)
+	}
+	waiting := sc.submit(wide, reads)
+	var wanted []string
+	for tries := 0; tries < 20 && len(wanted) == 0; tries++ {
+		wanted = sc.agent.sync(api.SyncRequest{MaxStart: 1, WaitSeconds: 1, Known: []api.AttemptRef{attempt}}).Models
+	}
+	if !slices.Equal(wanted, []string{ref}) {
+		sc.t.Errorf("the region is told to fetch %v", wanted)
+	}
+	sc.agent.sync(api.SyncRequest{Models: wanted})
+	_, err := sc.admin.CancelJob(ctx, waiting.ID)
+	sc.must(err)
+	_, err = sc.admin.CancelJob(ctx, running.ID)
+	sc.must(err)
+	sc.agent.report(attempt, "stopped")
+	none := hello()
+	none.Model = "none@1"
+	batch, err := sc.admin.SubmitBatch(ctx, []api.BatchItem{{Submission: none}})
+	sc.must(err)
+	if batch.Items[0].Status != 422 {
+		sc.t.Errorf("a model that is not there: %+v", batch.Items[0])
+	}
+	_, _, err = sc.admin.SubmitPipeline(ctx, api.NewPipeline{Steps: []api.NewStep{{Name: "Not a step", Submission: none}}}, "")
+	sc.mustFail(422, err)
 }
 
 // verifiesModels damages one version, and finds it.

@@ -204,6 +204,7 @@ func playScenario(t *testing.T, record *recorder) {
 	sc.regions()
 	sc.endpoints()
 	sc.jobLife()
+	sc.usesModels()
 	sc.logs()
 	sc.regionAnswers()
 	sc.tokens()

@@ -76,7 +76,7 @@ type setUp struct {
 	wrapBackups func(Backups) Backups
 	// wrapModels does that for the model registry.
 	wrapModels func(Models) Models
-	prices      placement.Prices
+	prices     placement.Prices
 	// webhooks is how many there may be; 0 is enough.
 	webhooks  int
 	transport http.RoundTripper
@@ -119,7 +119,9 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 		Store: over, Log: log, Placement: placement.DefaultPolicy(), Clock: set.clock,
 		Leading: func() bool { return s.queue.Leading() }, Wake: func(region string) { s.queue.Wake(region) },
 	})
+	models := registry.New(registry.Options{Bucket: s.bucket, Log: log})
 	s.queue = queue.New(queue.Options{
+		Model: ModelFinder(models),
 		Store: db, Log: log, Holder: "only", Admission: policy, Placement: placement.DefaultPolicy(),
 		Limits: set.limits, Timing: queue.LocalTiming, Requests: s.broker.Requests, Clock: set.clock,
 		Prices: map[string]placement.Prices{testRegion: set.prices}, Endpoints: s.serving,
@@ -132,7 +134,7 @@ func start(t testing.TB, change ...func(*setUp)) *system {
 	options.Webhooks = s.webhooks
 	options.Broker, options.Archive = s.broker, s.archive
 	options.Backups = set.wrapBackups(s.keeper(db, log))
-	options.Models = set.wrapModels(registry.New(registry.Options{Bucket: s.bucket, Log: log}))
+	options.Models = set.wrapModels(models)
 	options.Log, options.Metrics, options.Clock = log, s.metrics, set.clock
 	options.Version = api.Version{Version: "test", Commit: "none", Go: "go"}
 	if s.server, err = New(options); err != nil {
