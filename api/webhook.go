@@ -14,8 +14,8 @@ type Webhook struct {
 	// Namespace is the one whose events it gets; absent, it gets every event,
 	// those of regions included.
 	Namespace string `json:"namespace,omitempty"`
-	// Types are exact, such as job.failed, or a prefix, such as job.*; none is
-	// every type.
+	// Types are exact, such as job.failed, or have one *, such as job.* and
+	// *.failed; none is every type.
 	Types []string `json:"types"`
 	// State is failing when the last tries have all failed.
 	State string `json:"state" enum:"active,failing,paused"`
@@ -40,7 +40,7 @@ type NewWebhook struct {
 	Description string `json:"description,omitempty"`
 	// Namespace is the one whose events it gets; absent, it gets every event.
 	Namespace string `json:"namespace,omitempty"`
-	// Types are exact, or a prefix ending in *; absent, it gets every type.
+	// Types are exact, or have one *; absent, it gets every type.
 	Types []string `json:"types,omitempty"`
 	// Secret is whsec_ and base64 of 24 to 64 bytes; absent, one is made.
 	Secret string `json:"secret,omitempty"`

@@ -19,7 +19,8 @@ type EventFilter struct {
 	Namespace string
 	// Job is the ID of one job.
 	Job string
-	// Types are exact, such as "job.running", or a prefix such as "job.*".
+	// Types are exact, such as "job.running", or have one "*", such as "job.*"
+	// and "*.failed".
 	Types []string
 	// After is the Cursor of the last event seen; it goes before Oldest.
 	After string

@@ -136,13 +136,12 @@ func (s *eventStream) goOnAfter(cursor string) error {
 
 func (s *eventStream) cursor() string { return writeEventCursor(s.incarnation, s.query.After) }
 
-// eventTypes reads types that are exact, or a prefix ending in "*".
+// eventTypes reads types that are exact, or have one "*".
 func (q *query) eventTypes(name string) []string {
 	types := slices.Clone(q.values[name])
 	for _, text := range types {
-		plain := strings.TrimSuffix(text, "*")
-		if !printable(text) || strings.Contains(plain, "*") || text == "" {
-			q.fault(name, "%q is neither a type such as job.running nor a prefix such as job.*", shorten([]byte(text)))
+		if !printable(text) || strings.Count(text, "*") > 1 || text == "" {
+			q.fault(name, "%q is neither a type such as job.running nor a pattern such as job.* or *.failed", shorten([]byte(text)))
 		}
 	}
 	return types

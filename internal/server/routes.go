@@ -210,7 +210,7 @@ func (s *Server) aboutJobRoutes() []*route {
 			params: []param{
 				lastEventParam,
 				textParam("namespace", "Only this namespace."), textParam("job", "Only this job."),
-				textParam("type", "Only these types: exact, such as job.running, or a prefix, such as job.*.").repeatable(),
+				textParam("type", "Only these types: exact, such as job.running, or with one *, such as job.* and *.failed.").repeatable(),
 				choiceParam("from", "Where to begin without Last-Event-ID; now if absent, and oldest with follow=false.", "now", "oldest"),
 				flagParam("follow", "Go on with what happens next; true if absent."),
 			},

@@ -339,7 +339,7 @@ type EventQuery struct {
 	After      int64
 	Namespaces []string
 	Subject    string
-	// Types are exact, or a prefix ending in "*".
+	// Types are exact, or have one "*" that stands for any text.
 	Types []string
 	Limit int
 }
@@ -353,8 +353,9 @@ func (q EventQuery) Selects(e Event) bool {
 		return false
 	}
 	return len(q.Types) == 0 || slices.ContainsFunc(q.Types, func(pattern string) bool {
-		prefix, open := strings.CutSuffix(pattern, "*")
-		return pattern == e.Type || open && strings.HasPrefix(e.Type, prefix)
+		prefix, suffix, open := strings.Cut(pattern, "*")
+		return pattern == e.Type ||
+			open && len(e.Type) >= len(prefix)+len(suffix) && strings.HasPrefix(e.Type, prefix) && strings.HasSuffix(e.Type, suffix)
 	})
 }
 

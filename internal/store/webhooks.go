@@ -18,7 +18,8 @@ type Webhook struct {
 	// Namespace is the one whose events it gets; empty is every event, those
 	// of regions included.
 	Namespace string `json:"namespace,omitempty"`
-	// Types are exact, or a prefix ending in "*"; none is every type.
+	// Types are exact, or have one "*" that stands for any text; none is every
+	// type.
 	Types []string `json:"types,omitempty"`
 	// Secrets sign, the newest first. Whoever can read the store can read
 	// them: a hash could not sign.

@@ -51,7 +51,7 @@ func (o *Outbox) validate(r Request) []job.Fault {
 	if r.Types != nil {
 		add(len(*r.Types) <= maxTypes, "types", "%d types; at most %d are allowed", len(*r.Types), maxTypes)
 		for i, text := range *r.Types {
-			add(validType(text), fmt.Sprintf("types[%d]", i), "%q is neither a type such as job.failed nor a prefix such as job.*", text)
+			add(validType(text), fmt.Sprintf("types[%d]", i), "%q is neither a type such as job.failed nor a pattern such as job.* or *.failed", text)
 		}
 	}
 	if r.URL != nil {
@@ -61,10 +61,10 @@ func (o *Outbox) validate(r Request) []job.Fault {
 	return faults
 }
 
-// validType tells whether a text is an event's type, or a prefix of types.
+// validType tells whether a text is an event's type, or a pattern of types.
 func validType(text string) bool {
 	const most = 100
-	plain := strings.TrimSuffix(text, "*")
+	plain := strings.Replace(text, "*", "", 1)
 	other := func(r rune) bool { return r != '.' && r != '-' && (r < 'a' || r > 'z') }
 	return text != "" && len(text) <= most && strings.IndexFunc(plain, other) < 0
 }

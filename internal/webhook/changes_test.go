@@ -14,7 +14,7 @@ func TestCreateFindsEveryFault(t *testing.T) {
 	w := newWorld(t)
 	address, text := "ftp://user:secret@127.0.0.1/", strings.Repeat("a", maxDescription+1)
 	_, _, err := w.Create(t.Context(), Request{
-		URL: &address, Description: &text, Namespace: "No Label", Types: &[]string{"job.*", "", "*", "job.*.x", "Job", "job.failed"}, Secret: "whsec_c2hvcnQ=",
+		URL: &address, Description: &text, Namespace: "No Label", Types: &[]string{"job.*", "", "*", "*.x*", "Job", "job.failed"}, Secret: "whsec_c2hvcnQ=",
 	})
 	invalid, ok := errors.AsType[*job.Invalid](err)
 	if !ok {

@@ -79,7 +79,8 @@ func testEventFilters(t *testing.T, open Opener) {
 		{Types: []string{"job.placed", "job.cancelled"}},
 		{Types: []string{"job.c*", "region.*"}},
 		{Types: []string{"*"}},
-		{Types: []string{"job"}},
+		{Types: []string{"*.cancelled", "re*ed"}},
+		{Types: []string{"job.placed*placed", "job"}},
 		{Types: []string{"job.stopping"}, Namespaces: []string{"team-b"}},
 		{Subject: store.JobSubject(last.ID), Types: []string{"job.queued"}, Namespaces: []string{last.Spec.Namespace}},
 		{Subject: store.JobSubject(last.ID), Namespaces: []string{"nobody"}},
@@ -103,8 +104,9 @@ func selectsEvent(query store.EventQuery, e store.Event) bool {
 	return (query.Subject == "" || query.Subject == e.Subject) &&
 		(len(query.Namespaces) == 0 || slices.Contains(query.Namespaces, e.Namespace)) &&
 		(len(query.Types) == 0 || slices.ContainsFunc(query.Types, func(pattern string) bool {
-			prefix, open := strings.CutSuffix(pattern, "*")
-			return pattern == e.Type || (open && strings.HasPrefix(e.Type, prefix))
+			prefix, suffix, open := strings.Cut(pattern, "*")
+			rest, begins := strings.CutPrefix(e.Type, prefix)
+			return pattern == e.Type || (open && begins && strings.HasSuffix(rest, suffix))
 		}))
 }
 
