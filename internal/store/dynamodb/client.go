@@ -20,7 +20,8 @@ import (
 )
 
 // How a call to DynamoDB is made. Reads are tried a few times within the SDK,
-// quickly; writes by the store (see transact).
+// quickly, and then by the store until the call's time is over; writes by the
+// store alone (see transact).
 const (
 	sdkAttempts   = 3
 	sdkMaxBackoff = 200 * time.Millisecond

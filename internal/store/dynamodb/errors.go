@@ -46,6 +46,13 @@ var (
 func isThrottle(code string) bool { return slices.Contains(throttles, code) }
 func isConflict(code string) bool { return slices.Contains(conflicts, code) }
 
+// isTransient tells of an error of a read after which another attempt may get
+// an answer. Errors without a code came on the way.
+func isTransient(err error) bool {
+	c := code(err)
+	return c == "" || isThrottle(c) || c == "InternalServerError" || c == "ServiceUnavailable"
+}
+
 // notWritten marks an error after which nothing was written. Of a read it says
 // that another try may succeed.
 func notWritten(err error) error {

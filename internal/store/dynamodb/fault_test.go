@@ -181,6 +181,41 @@ func TestServerErrorsAndConflictsAreTriedAgain(t *testing.T) {
 	})
 }
 
+// TestReadsAreTriedAgain loses more answers to reads, and has the service fail
+// more often, than the SDK tries by itself; and then for good, where the read
+// ends with its deadline.
+func TestReadsAreTriedAgain(t *testing.T) {
+	e := dynamotest.Start(t, dynamotest.Dynoxide)
+	w := newWire(e)
+	s := opened(t, e, w)
+	j := insert(t, s, submission(""))[0].Job
+	var left atomic.Int64
+	w.breaks(func(call string, _ []byte) (*http.Response, bool) {
+		n := left.Add(-1)
+		if n >= 0 && n%2 == 0 {
+			return answer(http.StatusInternalServerError, "InternalServerError", "try again", nil), false
+		}
+		return nil, n >= 0
+	})
+	for name, read := range map[string]func(context.Context) error{
+		"GetItem":      func(ctx context.Context) error { _, err := s.Job(ctx, j.ID); return err },
+		"BatchGetItem": func(ctx context.Context) error { _, err := s.JobsByID(ctx, []job.ID{j.ID}); return err },
+		"Query":        func(ctx context.Context) error { _, err := s.History(ctx, j.ID); return err },
+	} {
+		left.Store(5)
+		if err := read(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		left.Store(1 << 40)
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		if err := read(ctx); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s without an answer failed with %v", name, err)
+		}
+		cancel()
+		left.Store(0)
+	}
+}
+
 // TestCrashBetweenPageAndTail ends a process that has written a page of the log
 // and not yet removed what is on it from the tail: the next one sees each event
 // once.
@@ -387,6 +422,10 @@ func TestRacingClaimers(t *testing.T) {
 		t.Fatal(err)
 	}
 	guard := &store.Guard{Region: "r", Epoch: region.Epoch, Lease: capacity.LeaseLive}
+	// Longer than a call has by itself: engine and claimers share the machine
+	// with other tests.
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
 	for round := range *rounds {
 		placed := change(t, insert(t, stores[0], submission(""))[0].Job, job.Event{Kind: job.Place, Region: "r"})
 		commit(t, stores[0], placed)
@@ -400,7 +439,7 @@ func TestRacingClaimers(t *testing.T) {
 		for n := range racers {
 			all.Go(func() {
 				<-begin
-				each, err := stores[n%servers].Commit(t.Context(), guard, claims[n:n+1])
+				each, err := stores[n%servers].Commit(ctx, guard, claims[n:n+1])
 				errs[n] = errors.Join(append(each, err)...)
 			})
 		}

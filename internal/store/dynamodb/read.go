@@ -25,7 +25,7 @@ func (s *Store) get(ctx context.Context, table string, k item) (item, error) {
 			return nil, store.ErrNotFound
 		case err == nil:
 			return out.Item, nil
-		case !isThrottle(code(err)) || !pauses.wait(ctx):
+		case !isTransient(err) || !pauses.wait(ctx):
 			return nil, notWritten(err)
 		}
 	}
@@ -68,7 +68,7 @@ func (s *Store) getPage(ctx context.Context, table string, keys []item) ([]item,
 				return all, nil
 			}
 			err = store.ErrThrottled
-		} else if !isThrottle(code(err)) {
+		} else if !isTransient(err) {
 			return nil, notWritten(err)
 		}
 		if !pauses.wait(ctx) {
@@ -184,7 +184,7 @@ func (s *Store) page(ctx context.Context, q query, after item) (items []item, co
 		if err == nil {
 			return slices.DeleteFunc(out.Items, s.past), int(out.Count), out.LastEvaluatedKey, nil
 		}
-		if !isThrottle(code(err)) || !pauses.wait(ctx) {
+		if !isTransient(err) || !pauses.wait(ctx) {
 			return nil, 0, nil, notWritten(err)
 		}
 	}

@@ -24,9 +24,15 @@ type client struct {
 	now time.Time
 }
 
+// patience is how long the calls of a test may take together. A driver that
+// gives up by itself would do so where engine and tests share a busy machine.
+const patience = 10 * time.Minute
+
 func newClient(t T, open Opener) *client {
 	t.Helper()
-	return &client{T: t, Store: open(t), ctx: t.Context(), now: start}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return &client{T: t, Store: open(t), ctx: ctx, now: start}
 }
 
 // pass lets time go by.

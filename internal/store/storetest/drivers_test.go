@@ -24,8 +24,8 @@ var drivers = []struct {
 	// of it after every step. These are for -race; make test-races takes more.
 	lives string
 }{
-	{"sqlite", openFile, "8"},
-	{"sqlite-memory", openMemory, "8"},
+	{"sqlite", openFile, "5"},
+	{"sqlite-memory", openMemory, "3"},
 	{"dynamodb on dynoxide", openDynamoDB(dynamotest.Dynoxide), "2"},
 	{"dynamodb on dynamodb-local", openDynamoDB(dynamotest.Local), "1"},
 }

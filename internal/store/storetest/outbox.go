@@ -408,7 +408,7 @@ func testRaceForDelivery(t *testing.T, open Opener) {
 		}
 		return len(claimed)
 	}
-	race(racers, func(i int) { claim(fmt.Sprint("racer ", i)) })
+	race(racers/2, func(i int) { claim(fmt.Sprint("racer ", i)) })
 	for claim("the last") > 0 {
 	}
 	if len(holders) != lanes {
