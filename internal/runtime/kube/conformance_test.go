@@ -36,6 +36,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	needLab(t)
 	c, err := newClient(theLab.config, patience)
 	if err != nil {
 		t.Fatal(err)

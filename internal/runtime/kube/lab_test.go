@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,26 +33,36 @@ type lab struct {
 	dir     string
 }
 
-// theLab is started by TestMain.
-var theLab *lab
+// theLab is started by the first test that needs it, and ended by TestMain.
+var (
+	theLab   *lab
+	startOne sync.Once
+)
 
 func TestMain(m *testing.M) {
-	code, err := runWithLab(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+	code := m.Run()
+	if theLab != nil {
+		if err := theLab.close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }
 
-func runWithLab(m *testing.M) (code int, err error) {
-	started, err := startLab()
-	if err != nil {
-		return 1, fmt.Errorf("starting kubelab, which these tests need: %w", err)
+// needLab fails the test if there is no lab to be had.
+func needLab(t *testing.T) {
+	t.Helper()
+	startOne.Do(func() {
+		started, err := startLab()
+		if err != nil {
+			t.Fatalf("starting kubelab, which these tests need: %v", err)
+		}
+		theLab = started
+	})
+	if theLab == nil {
+		t.Fatal("kubelab, which these tests need, could not be started")
 	}
-	theLab = started
-	defer func() { err = errors.Join(err, started.close()) }()
-	return m.Run(), nil
 }
 
 // nodesFile has what the tests need: a node for commands, and simulated ones.

@@ -3,7 +3,6 @@ package kube
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -115,7 +114,7 @@ func (l *logs) find() (view, error) {
 			if l.sources[key] == nil {
 				l.sources[key] = &logSource{
 					client: r.client, namespace: p.namespace, pod: p.view.Name, container: c.Name,
-					restarted: c.Restarts > 0, since: l.options.Since,
+					restarted: c.Restarts > 0, since: l.options.Since, began: p.created,
 				}
 			}
 		}
@@ -278,5 +277,3 @@ func (l *logs) format(s *logSource) []byte {
 func absent(err error) bool {
 	return apierrors.IsNotFound(err) || apierrors.IsBadRequest(err)
 }
-
-var errNoTime = errors.New("a line of the log has no time")

@@ -23,7 +23,8 @@ const maxLine = 1 << 20
 type logSource struct {
 	client                    *client
 	namespace, pod, container string
-	since                     time.Time
+	// since leaves out what was written before, began is when the pod was made.
+	since, began time.Time
 
 	// restarted: an earlier life is still to be read.
 	restarted bool
@@ -129,33 +130,36 @@ func (s *logSource) advance() error {
 		if err != nil {
 			return s.failed(err)
 		}
-		if err := s.take(line); err != nil || s.ready {
-			return err
+		if s.take(line); s.ready {
+			return nil
 		}
 	}
 	return nil
 }
 
-// take reads a line, unless it was read before.
-func (s *logSource) take(line []byte) error {
+// take reads a line, unless it was read before. One without a time is what the
+// cluster itself has to say of the log; it counts as one of the time before.
+func (s *logSource) take(line []byte) {
 	stamp, text, _ := bytes.Cut(line, []byte(" "))
 	at, err := time.Parse(time.RFC3339Nano, string(stamp))
 	if err != nil {
-		return s.failed(errNoTime)
+		at, text = s.last, line
+		if at.IsZero() {
+			at = s.began
+		}
 	}
 	switch {
 	case at.Before(s.since), at.Before(s.last):
-		return nil
+		return
 	case at.Equal(s.last) && s.skip > 0:
 		s.skip--
-		return nil
+		return
 	case at.Equal(s.last):
 		s.count++
 	default:
 		s.last, s.count, s.skip = at, 1, 0
 	}
 	s.at, s.text, s.ready = at, slices.Clone(text), true
-	return nil
 }
 
 // line reads up to the end of a line, or of what has been written of it when
