@@ -29,9 +29,15 @@ type roles struct {
 
 func controlPlane(t *testing.T, args ...string) *roles {
 	t.Helper()
+	return controlPlaneWith(t, shortLeases, args...)
+}
+
+// controlPlaneWith is controlPlane with a configuration of the test's own.
+func controlPlaneWith(t *testing.T, config string, args ...string) *roles {
+	t.Helper()
 	dir := t.TempDir()
 	c := &roles{dir: dir, config: filepath.Join(dir, "gco.yaml")}
-	if err := os.WriteFile(c.config, []byte(shortLeases), 0o600); err != nil {
+	if err := os.WriteFile(c.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.process = launch(t, dir, append([]string{"server", "--dir", c.data(), "--listen", "127.0.0.1:0", "--config", c.config}, args...)...)
