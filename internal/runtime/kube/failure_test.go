@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -255,7 +256,9 @@ func TestOrphansOfAnEarlierLifeAreEnded(t *testing.T) {
 func TestNodeThatIsSilentLosesItsPods(t *testing.T) {
 	d := drive(t, newFixture(t))
 	a := d.hold()
-	theLab.fault(t, "/nodes/runs-0", `{"ready":"Unknown"}`, `{"ready":"True"}`)
+	silent := func(ctx context.Context) error { return theLab.SetNode(ctx, "runs-0", "Unknown") }
+	ready := func(ctx context.Context) error { return theLab.SetNode(ctx, "runs-0", "True") }
+	theLab.fault(t, silent, ready)
 	eventually(t, "capacity without the node", func() bool {
 		snapshot, err := d.Capacity(t.Context())
 		return err == nil && snapshot.Total()[capacity.CPU] == 64_000
@@ -273,7 +276,7 @@ func TestNodeThatIsSilentLosesItsPods(t *testing.T) {
 	if o, _ := d.see(a.ID); o.Phase != runtime.PhaseRunning {
 		t.Errorf("nobody knows whether it runs, and it is %s", o.Phase)
 	}
-	theLab.put(t, "/nodes/runs-0", `{"ready":"True"}`)
+	theLab.ask(t, ready)
 	if o := d.await(a.ID, runtime.PhaseLost); o.Reason != "DeletionByTaintManager" {
 		t.Errorf("it is %+v", o)
 	}
@@ -285,7 +288,9 @@ func TestCordonedNodesDoNotCount(t *testing.T) {
 	if err != nil || before.Total()["nvidia.com/gpu"] != 16 || len(before.Nodes) != 2 {
 		t.Fatalf("capacity %+v (%v), want two shapes with 16 GPUs", before, err)
 	}
-	theLab.fault(t, "/capacity", `{"none":true}`, `{"none":false}`)
+	theLab.fault(t,
+		func(ctx context.Context) error { return theLab.SetCapacity(ctx, false) },
+		func(ctx context.Context) error { return theLab.SetCapacity(ctx, true) })
 	eventually(t, "no capacity", func() bool {
 		now, err := d.Capacity(t.Context())
 		return err == nil && len(now.Nodes) == 0

@@ -144,7 +144,7 @@ func TestClusterThatCannotBeReached(t *testing.T) {
 		until = d.lease.recorded
 		return time.Until(until) <= 2*time.Second
 	})
-	theLab.fault(t, "/api", `{"stopped":true}`, `{}`)
+	theLab.fault(t, theLab.StopAPI, theLab.ResumeAPI)
 	eventually(t, "word that the cluster is away", func() bool {
 		_, _, listErr := d.List(t.Context())
 		_, capacityErr := d.Capacity(t.Context())
@@ -164,7 +164,7 @@ func TestClusterThatCannotBeReached(t *testing.T) {
 		}
 		applied <- err
 	}()
-	theLab.put(t, "/api", `{}`)
+	theLab.ask(t, theLab.ResumeAPI)
 	if err := <-applied; err != nil {
 		t.Errorf("applying: %v", err)
 	}
@@ -177,13 +177,13 @@ func TestShortOutageDisturbsNothing(t *testing.T) {
 	f := quick(t)
 	d := drive(t, f)
 	a := d.hold()
-	theLab.fault(t, "/api", `{"stopped":true}`, `{}`)
+	theLab.fault(t, theLab.StopAPI, theLab.ResumeAPI)
 	eventually(t, "word that the cluster is away", func() bool {
 		_, _, err := d.List(t.Context())
 		return err != nil
 	})
 	f.Release(t, a.ID)
-	theLab.put(t, "/api", `{}`)
+	theLab.ask(t, theLab.ResumeAPI)
 	d.await(a.ID, runtime.PhaseSucceeded)
 	eventually(t, "a cluster that answers", func() bool {
 		_, synced, err := d.List(t.Context())
@@ -193,7 +193,7 @@ func TestShortOutageDisturbsNothing(t *testing.T) {
 
 func TestSlowCluster(t *testing.T) {
 	d := drive(t, newFixture(t))
-	theLab.fault(t, "/api", `{"delay":"300ms"}`, `{}`)
+	theLab.fault(t, func(ctx context.Context) error { return theLab.SlowAPI(ctx, 300*time.Millisecond) }, theLab.ResumeAPI)
 	a := d.apply(jobOf("echo slow", "1"))
 	d.await(a.ID, runtime.PhaseSucceeded)
 	if _, _, err := d.List(t.Context()); err != nil {

@@ -51,7 +51,7 @@ func heapSize() int64 {
 	goruntime.GC()
 	var stats goruntime.MemStats
 	goruntime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc) //nolint:gosec // a heap is no exabyte
+	return int64(stats.HeapAlloc)
 }
 
 // busyJob is a Job with its pod as a cluster would send them.
@@ -68,7 +68,9 @@ func busyJob(t *testing.T, r *Runtime, i int) (*batchv1.Job, *corev1.Pod) {
 	j := s.job
 	j.UID, j.ResourceVersion = types.UID(uuid.NewString()), fmt.Sprint(1000+i)
 	j.Annotations[annotationTerm] = r.lease.current()
-	managed := []metav1.ManagedFieldsEntry{{Manager: "gco", FieldsV1: &metav1.FieldsV1{Raw: fmt.Appendf(nil, `{"f:spec": %q}`, make([]byte, 500))}}}
+	fields := &metav1.FieldsV1{}
+	fields.SetRawBytes(fmt.Appendf(nil, `{"f:spec": %q}`, make([]byte, 500)))
+	managed := []metav1.ManagedFieldsEntry{{Manager: "gco", FieldsV1: fields}}
 	j.ManagedFields = managed
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
