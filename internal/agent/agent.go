@@ -64,11 +64,18 @@ type Options struct {
 	// Replicas is the part of the runtime that runs endpoints; nil where it has
 	// none.
 	Replicas runtime.Replicas
+	// Models is where attempts find theirs; nil where there are none.
+	Models Models
 	// Routes is told where the requests of each endpoint go, whenever that
 	// changes; nil where there is no gateway.
 	Routes func([]endpoint.Route)
-	Clock  clock.WithTicker
-	Log    *slog.Logger
+	// GatewayAddress is where the gateway is reached, and Loads what it measured
+	// of each endpoint, by name.
+	GatewayAddress string
+	Loads          func() map[string]api.EndpointLoad
+
+	Clock clock.WithTicker
+	Log   *slog.Logger
 	// MaxStart bounds the attempts that are being applied at the same time;
 	// 0 is 64.
 	MaxStart int
@@ -307,6 +314,7 @@ func (a *Agent) cancelOnNews(ctx context.Context, cancel func()) {
 		case <-ctx.Done():
 			return
 		case <-a.Runtime.Changed():
+		case <-a.modelsChanged():
 		case <-a.changed:
 		case <-ready:
 		}

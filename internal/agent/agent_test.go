@@ -23,6 +23,7 @@ import (
 type fakeRuntime struct {
 	mu       sync.Mutex
 	held     map[job.AttemptID]runtime.Observation
+	applied  runtime.Attempt
 	calls    []string
 	reads    []job.AttemptID
 	refuse   error
@@ -62,6 +63,13 @@ func (f *fakeRuntime) set(id job.AttemptID, phase runtime.Phase) {
 	}
 }
 
+// model is the directory of the model of the last attempt that was applied.
+func (f *fakeRuntime) model() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.applied.Model
+}
+
 func (f *fakeRuntime) Cluster() string { return "cluster" }
 
 func (f *fakeRuntime) Apply(_ context.Context, a runtime.Attempt) error {
@@ -74,6 +82,7 @@ func (f *fakeRuntime) Apply(_ context.Context, a runtime.Attempt) error {
 	if f.refuse != nil {
 		return f.refuse
 	}
+	f.applied = a
 	f.held[a.ID] = runtime.Observation{ID: a.ID, Incarnation: a.Incarnation, Phase: runtime.PhaseApplied}
 	return nil
 }

@@ -21,6 +21,9 @@ import (
 // scalePause is for how long a set is left alone that the runtime did not take.
 const scalePause = 5 * time.Second
 
+// measureEvery is how often it is looked at what the gateway measured.
+const measureEvery = 5 * time.Second
+
 // maxObserved bounds the endpoints of one report.
 const maxObserved = 2000
 
@@ -31,6 +34,10 @@ type endpoints struct {
 	region  string
 	runtime runtime.Replicas
 	routes  func([]endpoint.Route)
+	// gateway is its address, and loads what it measured; nil where there is
+	// none.
+	gateway string
+	loads   func() map[string]api.EndpointLoad
 	clock   clock.WithTicker
 	log     *slog.Logger
 	// changed wakes the loop; notice tells the agent's poll of news.
@@ -51,6 +58,9 @@ type endpoints struct {
 	complete bool
 	// told is what the gateway was told last.
 	told []endpoint.Route
+	// measured is what the gateway had measured at that time.
+	measured   map[string]api.EndpointLoad
+	measuredAt time.Time
 }
 
 // refusal is why the runtime did not take a set, and when that was.
@@ -61,7 +71,7 @@ type refusal struct {
 
 func newEndpoints(a *Agent) *endpoints {
 	return &endpoints{
-		region: a.Region, runtime: a.Replicas, routes: a.Routes, clock: a.Clock, log: a.Log,
+		region: a.Region, runtime: a.Replicas, routes: a.Routes, gateway: a.GatewayAddress, loads: a.Loads, clock: a.Clock, log: a.Log,
 		changed: make(chan struct{}, 1), notice: a.notice,
 		targets: map[string]api.EndpointTarget{}, held: map[string][]runtime.HeldSet{},
 		refused: map[runtime.SetID]refusal{}, reported: map[string]api.EndpointObservation{},
@@ -111,10 +121,43 @@ func (e *endpoints) runOnce(ctx context.Context) (again time.Duration) {
 	}
 	e.tellGateway()
 	e.forget()
+	if e.measure() && again == 0 {
+		again = measureEvery
+	}
 	if e.hasNews() {
 		e.notice()
 	}
 	return again
+}
+
+// measure looks at what the gateway measured, from time to time, and tells
+// whether anybody wants to know.
+func (e *endpoints) measure() (wanted bool) {
+	if e.loads == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, target := range e.targets {
+		wanted = wanted || target.Measure
+	}
+	now := e.clock.Now()
+	if !wanted || now.Sub(e.measuredAt) < measureEvery {
+		return wanted
+	}
+	all := e.loads()
+	for name, load := range all {
+		// The time alone is no news.
+		if before, known := e.measured[name]; known {
+			at := load.At
+			if load.At = before.At; !reflect.DeepEqual(load, before) {
+				load.At = at
+			}
+			all[name] = load
+		}
+	}
+	e.measured, e.measuredAt = all, now
+	return true
 }
 
 // converge takes one step with one endpoint, and tells whether the runtime did
@@ -311,7 +354,10 @@ func (e *endpoints) observe(name string) api.EndpointObservation {
 	target := e.targets[name]
 	o := api.EndpointObservation{Name: name, UID: target.UID}
 	if len(target.Sets) > 0 {
-		o.Target = target.Tag
+		o.Target, o.Gateway = target.Tag, e.gateway
+	}
+	if load, known := e.measured[name]; known && target.Measure {
+		o.Load = &load
 	}
 	for _, set := range e.held[name] {
 		if o.UID == "" {

@@ -18,7 +18,7 @@ import (
 // Prepare builds the next request from what the runtime holds now.
 func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	held, synced, listErr := a.Runtime.List(ctx)
-	snapshot, capacityErr := a.Runtime.Capacity(ctx)
+	snapshot, capacityErr := a.snapshot(ctx)
 	if ctx.Err() != nil {
 		return api.SyncRequest{}, ctx.Err()
 	}
@@ -46,6 +46,9 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 		request.Endpoints, whole = a.endpoints.report()
 		// Who has the inventory takes it that all has been said.
 		synced = synced && whole
+	}
+	if a.Models != nil {
+		request.Models = a.Models.Known()
 	}
 	if !a.inventoried && synced {
 		request.Inventory = a.inventoryPage(held)
@@ -78,6 +81,15 @@ func (a *Agent) Prepare(ctx context.Context) (api.SyncRequest, error) {
 	return request, nil
 }
 
+// snapshot is what the region could take, and the models that it has.
+func (a *Agent) snapshot(ctx context.Context) (capacity.Snapshot, error) {
+	snapshot, err := a.Runtime.Capacity(ctx)
+	if a.Models != nil {
+		snapshot.Models = a.Models.Present()
+	}
+	return snapshot, err
+}
+
 // hasNews tells whether Prepare would say something that was not said before:
 // now, or after a while.
 func (a *Agent) hasNews(ctx context.Context) (news bool, after time.Duration) {
@@ -85,7 +97,7 @@ func (a *Agent) hasNews(ctx context.Context) (news bool, after time.Duration) {
 	if err != nil {
 		return false, 0
 	}
-	snapshot, err := a.Runtime.Capacity(ctx)
+	snapshot, err := a.snapshot(ctx)
 	if err != nil {
 		return false, 0
 	}

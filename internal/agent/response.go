@@ -29,6 +29,9 @@ func (a *Agent) Absorb(ctx context.Context, request api.SyncRequest, response ap
 		a.endpoints.acknowledge(request.Endpoints)
 		a.endpoints.take(response.Endpoints)
 	}
+	if a.Models != nil {
+		a.Models.Prefetch(response.Models)
+	}
 	a.dropForeign(ctx)
 	// Before anything is forgotten that is asked for.
 	for _, question := range response.Requests {
@@ -119,13 +122,19 @@ func (a *Agent) start(start api.Start) {
 	a.mu.Lock()
 	_, over := a.unheld[id]
 	skip := over || !a.idle(id) || a.condemned[id] || a.stopping[id] || a.fenced || a.reported[id] != ""
+	dir := ""
+	if !skip {
+		var here bool
+		dir, here = a.modelOf(id, start.Model)
+		skip = !here
+	}
 	if !skip {
 		a.busy[id] = true
 	}
 	session, deadline := a.id, a.trustUntil
 	attempt := runtime.Attempt{
 		ID: id, Incarnation: a.incarnation, Namespace: start.Namespace, Name: start.Name,
-		Manifest: start.Manifest, Unfenced: start.Unfenced,
+		Manifest: start.Manifest, Model: dir, Unfenced: start.Unfenced,
 	}
 	a.mu.Unlock()
 	if skip {

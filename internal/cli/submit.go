@@ -116,6 +116,7 @@ func (o *submitOptions) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.placement.AvoidRegions, "avoid-region", nil, "`REGION` that is not allowed; may be repeated")
 	flags.StringVar(&o.placement.CapacityType, "capacity-type", "", "only this kind of capacity, `on-demand|spot`")
 	flags.Float64Var(&o.placement.MaxPricePerHour, "max-price", 0, "most that the whole job may cost an hour, as an `AMOUNT` in the currency of the configured prices")
+	flags.StringVar(&o.submission.Model, "model", "", "`NAME[@VERSION|@TAG]` of the model that the job reads")
 	flags.IntVar(&o.retries, "retries", 0, "`TIMES` that a job whose workload failed is run again")
 	flags.DurationVar(&o.deadline, "deadline", 0, "fail a job that has not finished this `DURATION` after its submission")
 	flags.DurationVar(&o.ttl, "ttl", 0, "keep the record this `DURATION` after the end (default 168h)")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,7 +19,9 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/blob"
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/endpoint"
 	"github.com/gco-project/gco/internal/flow"
+	"github.com/gco-project/gco/internal/gateway"
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/joblog"
 	"github.com/gco-project/gco/internal/manifest"
@@ -27,6 +30,7 @@ import (
 	"github.com/gco-project/gco/internal/server"
 	"github.com/gco-project/gco/internal/serving"
 	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/traffic"
 	"github.com/gco-project/gco/internal/webhook"
 )
 
@@ -70,6 +74,7 @@ type ControlPlane struct {
 	webhooks     *webhook.Outbox
 	flow         *flow.Flow
 	serving      *serving.Serving
+	traffic      *traffic.Traffic
 	server       *server.Server
 	certificates *server.Certificates
 	listener     net.Listener
@@ -154,6 +159,9 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Placement: placementPolicy(o.Config), Prices: prices(o.Config.Regions),
 		Leading: func() bool { return c.queue.Leading() },
 		Wake:    func(region string) { c.queue.Wake(region) },
+		// Neither is asked before the loops run.
+		Replicas: func(e *endpoint.Endpoint) int { return c.traffic.Replicas(e) },
+		Changed:  func() { c.traffic.Look() },
 	})
 	c.queue = queue.New(queue.Options{
 		Store: c.store, Clock: o.Clock, Log: o.Log, Holder: c.holder,
@@ -177,12 +185,31 @@ func (c *ControlPlane) assemble(o ControlPlaneOptions) (err error) {
 		Store:      c.store, Queue: c.queue, Flow: c.flow, Serving: c.serving, Broker: broker, Archive: c.archive, Models: c.models, Webhooks: c.webhooks,
 		Clock: o.Clock, Log: o.Log, Metrics: metrics(), Version: o.Version,
 		Prices: func(region string) map[string]api.Price { return wirePrices(o.Config.Regions[region]) },
+		Inference: &gateway.Options{
+			Patience: o.Config.Gateway.Patience, WakeTimeout: o.Config.Gateway.WakeTimeout, MaxWaiting: o.Config.Gateway.MaxWaiting,
+			Wake: c.wakeEndpoint,
+		},
 	}
 	if c.copies.keeper != nil {
 		options.Backups = c.copies.keeper
 	}
-	c.server, err = server.New(options)
-	return err
+	if c.server, err = server.New(options); err != nil {
+		return err
+	}
+	c.traffic = traffic.New(traffic.Options{
+		Serving: c.serving, Gateway: c.server.Gateway(), Leading: c.queue.Leading, Clock: o.Clock, Log: o.Log,
+	})
+	return nil
+}
+
+// wakeTimeout bounds the write by which an endpoint is woken.
+const wakeTimeout = 10 * time.Second
+
+// wakeEndpoint asks for a replica, because a request waits for one.
+func (c *ControlPlane) wakeEndpoint(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), wakeTimeout)
+	defer cancel()
+	c.traffic.Wake(ctx, name)
 }
 
 // metrics is the registry of the process.
@@ -223,6 +250,8 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	group.Go(func() error { return c.webhooks.Run(ctx) })
 	group.Go(func() error { return c.flow.Run(ctx) })
 	group.Go(func() error { return c.serving.Run(ctx) })
+	group.Go(func() error { return c.traffic.Run(ctx) })
+	group.Go(func() error { return c.server.Gateway().Run(ctx) })
 	c.copies.run(ctx, group)
 	group.Go(func() error { return c.server.Run(ctx, c.listener, c.certificates) })
 	if c.debug != "" {

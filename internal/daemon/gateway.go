@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,9 @@ type doorway struct {
 	listener net.Listener
 	metrics  net.Listener
 	registry *prometheus.Registry
+	clock    clock.PassiveClock
+	// began is when the gateway began to count.
+	began time.Time
 }
 
 // doorwayOptions is what a doorway is made of.
@@ -50,7 +55,7 @@ type doorwayOptions struct {
 
 // openDoorway opens the door of a region.
 func openDoorway(o doorwayOptions) (_ *doorway, err error) {
-	d := &doorway{listener: o.listener, registry: metrics()}
+	d := &doorway{listener: o.listener, registry: metrics(), clock: o.clock, began: o.clock.Now().UTC()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -166,6 +171,23 @@ func (d *doorway) apply(routes []endpoint.Route) {
 		table.Endpoints = append(table.Endpoints, routed(route))
 	}
 	d.gateway.Apply(table)
+}
+
+// loads is what the gateway measured, for the agent.
+func (d *doorway) loads() map[string]api.EndpointLoad {
+	now, all := d.clock.Now().UTC(), map[string]api.EndpointLoad{}
+	for name, load := range d.gateway.Load() {
+		out := api.EndpointLoad{
+			Began: d.began, At: now, Open: load.Open, Waiting: load.Waiting, Busy: load.Busy,
+			Revisions: map[int]api.EndpointSample{},
+		}
+		numbers := slices.Sorted(maps.Keys(load.Revisions))
+		for _, revision := range numbers[max(0, len(numbers)-endpoint.KeepRevisions):] {
+			out.Revisions[revision] = api.EndpointSample(load.Revisions[revision])
+		}
+		all[name] = out
+	}
+	return all
 }
 
 // routed is a route in the gateway's words. Replicas that drain get nothing

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/gco-project/gco/client"
 	"github.com/gco-project/gco/internal/agent"
 	"github.com/gco-project/gco/internal/config"
+	"github.com/gco-project/gco/internal/model/cache"
 	"github.com/gco-project/gco/internal/runtime"
 	"github.com/gco-project/gco/internal/runtime/local"
 )
@@ -41,6 +43,10 @@ type RegionOptions struct {
 	LongPoll time.Duration
 	Clock    clock.WithTicker
 	Log      *slog.Logger
+
+	// modelDir is where the region's models are; empty where its runtime gives
+	// attempts none.
+	modelDir string
 }
 
 // Region is one region's agent with the runtime that it drives.
@@ -48,8 +54,9 @@ type Region struct {
 	name    string
 	runtime runtime.Runtime
 	agent   *agent.Agent
-	// doorway is nil where the region has none.
+	// doorway is nil where the region has none, and models too.
 	doorway *doorway
+	models  *cache.Cache
 }
 
 // OpenRegion opens the region's local runtime and takes over what runs there.
@@ -58,7 +65,7 @@ func OpenRegion(o RegionOptions) (*Region, error) {
 	driven, err := local.Open(local.Options{
 		Dir: o.Dir, Region: o.Name, Nodes: nodes(o.Region), CheckpointDir: o.CheckpointDir,
 		Supervisor: []string{o.Executable, "supervise"}, EndReplicas: o.EndReplicas,
-		Log:        o.Log, Clock: o.Clock,
+		Log: o.Log, Clock: o.Clock,
 	})
 	if errors.Is(err, runtime.ErrLocked) {
 		return nil, fmt.Errorf("%w; end that one first, or give this one a directory of its own", err)
@@ -66,6 +73,7 @@ func OpenRegion(o RegionOptions) (*Region, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.modelDir = filepath.Join(o.Dir, "models")
 	return newRegion(o, driven)
 }
 
@@ -78,6 +86,12 @@ func newRegion(o RegionOptions, driven runtime.Runtime) (*Region, error) {
 		Region: o.Name, Runtime: driven, Server: remote{o.Client},
 		Clock: o.Clock, Log: o.Log, LongPoll: o.LongPoll,
 	}
+	if o.modelDir != "" {
+		if r.models, err = openCache(o); err != nil {
+			return nil, errors.Join(err, driven.Close())
+		}
+		options.Models = r.models
+	}
 	if replicas, ok := driven.(runtime.Replicas); ok {
 		options.Replicas = replicas
 	}
@@ -86,9 +100,9 @@ func newRegion(o RegionOptions, driven runtime.Runtime) (*Region, error) {
 			region: o.Name, config: o.Gateway, listener: o.Listener, client: o.Client,
 			health: func(ctx context.Context) api.Health { return r.agent.Health(ctx) }, clock: o.Clock, log: o.Log,
 		}); err != nil {
-			return nil, errors.Join(err, driven.Close())
+			return nil, errors.Join(err, r.Close())
 		}
-		options.Routes = r.doorway.apply
+		options.Routes, options.Loads, options.GatewayAddress = r.doorway.apply, r.doorway.loads, r.doorway.address
 	}
 	r.agent = agent.New(options)
 	return r, nil
@@ -119,8 +133,12 @@ func (r *Region) Run(ctx context.Context) error {
 
 // Close stops driving.
 func (r *Region) Close() error {
-	if r.doorway == nil {
-		return r.runtime.Close()
+	var errs []error
+	if r.doorway != nil {
+		errs = append(errs, r.doorway.close())
 	}
-	return errors.Join(r.doorway.close(), r.runtime.Close())
+	if r.models != nil {
+		errs = append(errs, r.models.Close())
+	}
+	return errors.Join(append(errs, r.runtime.Close())...)
 }

@@ -65,6 +65,9 @@ type Attempt struct {
 	Name        string
 	// Manifest is a batch/v1 Job as JSON.
 	Manifest json.RawMessage
+	// Model is the directory with the files of the attempt's model, which every
+	// container finds by the variable GCO_MODEL; empty where it has none.
+	Model string
 	// Unfenced attempts run on past the deadline given to Renew.
 	Unfenced bool
 }

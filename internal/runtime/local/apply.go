@@ -103,7 +103,7 @@ func (r *Runtime) reserve(a runtime.Attempt, plan attempt.Plan, pod capacity.Pod
 	h.record = attempt.Record{
 		ID: idOf(a.ID), Incarnation: a.Incarnation, Namespace: a.Namespace, Name: a.Name, Region: r.options.Region,
 		Unfenced: a.Unfenced, Fences: r.lease.Fences, Boot: r.boot, AppliedAt: r.now(),
-		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job),
+		Token: uuid.NewString(), Path: os.Getenv("PATH"), Checkpoint: r.checkpoint(a.ID.Job), Model: a.Model,
 		LogLimit: r.options.LogLimit, Backoff: r.options.Backoff, MaxBackoff: r.options.MaxBackoff, Plan: plan, Replica: of,
 	}
 	r.held[a.ID] = h

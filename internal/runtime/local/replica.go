@@ -229,13 +229,13 @@ func (m *replicas) ask(ctx context.Context, url string) string {
 
 // replicaAttempt is what one replica runs as: a job of one pod that is never tried
 // again by itself.
-func replicaAttempt(set runtime.ReplicaSet, id string, number, port int) runtime.Attempt {
+func (o Options) replicaAttempt(set runtime.ReplicaSet, id job.AttemptID, port int) runtime.Attempt {
 	type variable struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
 	}
 	// $(PORT) in what follows needs it first.
-	env := []variable{{"PORT", strconv.Itoa(port)}, {"GCO_ENDPOINT", set.Endpoint}, {"GCO_REVISION", strconv.Itoa(set.Revision)}}
+	env := []variable{{"PORT", strconv.Itoa(port)}, {"GCO_EXECUTABLE", o.Supervisor[0]}, {"GCO_ENDPOINT", set.Endpoint}, {"GCO_REVISION", strconv.Itoa(set.Revision)}}
 	for _, name := range slices.Sorted(maps.Keys(set.Container.Env)) {
 		env = append(env, variable{name, set.Container.Env[name]})
 	}
@@ -259,7 +259,7 @@ func replicaAttempt(set runtime.ReplicaSet, id string, number, port int) runtime
 		panic("local: a container that JSON cannot hold: " + err.Error())
 	}
 	return runtime.Attempt{
-		ID: job.AttemptID{Job: job.ID(id), Attempt: number}, Incarnation: "endpoints",
+		ID: id, Incarnation: "endpoints",
 		Namespace: "endpoints", Name: set.Endpoint, Manifest: manifest, Unfenced: true,
 	}
 }

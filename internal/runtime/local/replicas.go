@@ -117,7 +117,7 @@ func (m *replicas) scale(set runtime.ReplicaSet) error {
 		return &runtime.Rejected{Reason: "InvalidName", Message: fmt.Sprintf("%q can't name an endpoint", set.Endpoint)}
 	}
 	if set.Count > 0 {
-		if _, _, err := compile(replicaAttempt(set, string(job.NewID()), 1, 1), m.r.options); err != nil {
+		if _, _, err := compile(m.r.options.replicaAttempt(set, job.AttemptID{Job: job.NewID(), Attempt: 1}, 1), m.r.options); err != nil {
 			return err
 		}
 	}
@@ -293,7 +293,7 @@ func (m *replicas) start(one *replica, set *replicaSet) error {
 	of := &attempt.Replica{Endpoint: set.Endpoint, UID: set.UID, Revision: set.Revision, Port: port}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	return m.r.apply(ctx, replicaAttempt(set.ReplicaSet, string(one.id), one.attempt, port), of)
+	return m.r.apply(ctx, m.r.options.replicaAttempt(set.ReplicaSet, one.attemptID(), port), of)
 }
 
 // endReplicas asks for the end of every replica that runs; r.mu must be held.

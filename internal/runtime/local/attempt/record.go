@@ -27,6 +27,8 @@ type Record struct {
 	// Path is PATH for the containers, Checkpoint the job's directory.
 	Path       string `json:"path"`
 	Checkpoint string `json:"checkpoint"`
+	// Model is the directory of the attempt's model; empty is none.
+	Model string `json:"model,omitempty"`
 	// LogLimit is how many bytes of one container's output are kept.
 	LogLimit int64 `json:"logLimit"`
 	// Backoff is the pause before the first restart; it doubles up to

@@ -50,6 +50,9 @@ func (s *supervisor) fixed(p *pod, c *container, home string, slot attempt.Slot)
 		"GCO_CHECKPOINT": s.record.Checkpoint,
 		"GCO_RESULT":     s.dir.Result(),
 	}
+	if s.record.Model != "" {
+		fixed["GCO_MODEL"] = s.record.Model
+	}
 	marker, value := attempt.ContainerMarker(s.record.Token, p.name, c.template.Name)
 	fixed[marker] = value
 	if p.index >= 0 {
