@@ -40,8 +40,8 @@ demo: ## Run the whole system, kill a region, show that its jobs finish elsewher
 
 ##### Test
 
-.PHONY: test test-unit test-races test-sim test-nested
-test: test-unit test-races test-sim test-nested kubelab-test infra-test ## Run every test: units with -race, the simulation, nested modules
+.PHONY: test test-unit test-stores test-sim test-nested
+test: test-unit test-stores test-sim test-nested kubelab-test infra-test ## Run every test: units with -race, the simulation, nested modules
 
 test-unit: test-tools ## Test the main module with -race, in random order
 	go test -race -shuffle=on -timeout 25m ./...
@@ -53,7 +53,8 @@ test-tools: $(VERSITYGW) ## Install the servers that tests run against
 
 # Without -race, which costs such tests five times as long; test-unit runs a
 # little of each with it.
-test-races: test-tools ## Race for jobs for 1,000 rounds, and take the stores through more random lives
+test-stores: test-tools ## Race for jobs 1,000 times, take stores through many lives, run the queue's tests on DynamoDB
+	go test -count=1 ./internal/queue -dynamodb -timeout 20m
 	go test -count=1 ./internal/store/dynamodb -run '^TestRacingClaimers$$' -rounds=1000 -v -timeout 20m
 	go test -count=1 ./internal/store/storetest -run '^TestDrivers$$/^sqlite/^(Recount|Lanes)$$' -rapid.checks=60
 	go test -count=1 ./internal/store/storetest -run '^TestDrivers$$/^dynamodb/^(Recount|Lanes)$$' -rapid.checks=8

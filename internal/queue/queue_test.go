@@ -3,7 +3,9 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,19 +19,29 @@ import (
 	"github.com/gco-project/gco/internal/manifest"
 	"github.com/gco-project/gco/internal/placement"
 	"github.com/gco-project/gco/internal/store"
+	"github.com/gco-project/gco/internal/store/dynamodb"
+	"github.com/gco-project/gco/internal/store/dynamodb/dynamotest"
 	"github.com/gco-project/gco/internal/store/sqlite"
 )
 
-// fixture is a queue on a store in memory, with a clock that stands still.
-type fixture struct {
-	*Queue
-	t     *testing.T
-	clock *clocktesting.FakeClock
-}
+// onDynamoDB has every test of the queue run on the other driver, on what stands
+// in for DynamoDB: make test-stores does.
+var onDynamoDB = flag.Bool("dynamodb", false, "keep what the queue stores in DynamoDB")
 
-func newFixture(t *testing.T, change ...func(*Options)) *fixture {
+func TestMain(m *testing.M) { os.Exit(dynamotest.Main(m.Run)) }
+
+// opened opens an empty store.
+func opened(t *testing.T, clock *clocktesting.FakeClock) store.Store {
 	t.Helper()
-	backing, err := sqlite.OpenMemory(t.Context())
+	var backing store.Store
+	var err error
+	if *onDynamoDB {
+		options := dynamotest.Start(t, dynamotest.Dynoxide).Options()
+		options.Now = clock.Now
+		backing, err = dynamodb.Open(t.Context(), options)
+	} else {
+		backing, err = sqlite.OpenMemory(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +50,20 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 			t.Error(err)
 		}
 	})
-	return newFixtureOn(t, backing, clocktesting.NewFakeClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)), change...)
+	return backing
+}
+
+// fixture is a queue on a store of its own, with a clock that stands still.
+type fixture struct {
+	*Queue
+	t     *testing.T
+	clock *clocktesting.FakeClock
+}
+
+func newFixture(t *testing.T, change ...func(*Options)) *fixture {
+	t.Helper()
+	clock := clocktesting.NewFakeClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	return newFixtureOn(t, opened(t, clock), clock, change...)
 }
 
 func newFixtureOn(t *testing.T, backing store.Store, clock *clocktesting.FakeClock, change ...func(*Options)) *fixture {

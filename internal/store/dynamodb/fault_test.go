@@ -401,7 +401,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 }
 
 // rounds is how many jobs TestRacingClaimers has raced for: few with -race,
-// 1,000 in make test-races.
+// 1,000 in make test-stores.
 var rounds = flag.Int("rounds", 10, "jobs that 100 claimers race for")
 
 // TestRacingClaimers lets 100 claimers at four servers race for one job, round

@@ -22,6 +22,22 @@ func number(n int64) types.AttributeValue {
 }
 func at(pk, sk string) item { return item{attrPK: text(pk), attrSK: text(sk)} }
 func atJob(id string) item  { return item{attrJobID: text(id)} }
+
+// maxKey is how many bytes the values of a key may have: of a sort key, and of
+// both together to be on the safe side.
+const maxKey = 1024
+
+// isKey tells whether DynamoDB takes a key. Under one that it does not take,
+// because somebody sent a name of any kind, there is nothing.
+func isKey(k item) bool {
+	for name := range k {
+		if n := len(textOf(k, name)); n == 0 || n > maxKey {
+			return false
+		}
+	}
+	return true
+}
+
 func textOf(i item, name string) string {
 	s, _ := i[name].(*types.AttributeValueMemberS)
 	return value(s)

@@ -21,7 +21,7 @@ var drivers = []struct {
 	open storetest.Opener
 	// lives is how many random lives a property test takes the driver through,
 	// unless -rapid.checks says otherwise: each opens a database and reads all
-	// of it after every step. These are for -race; make test-races takes more.
+	// of it after every step. These are for -race; make test-stores takes more.
 	lives string
 }{
 	{"sqlite", openFile, "5"},

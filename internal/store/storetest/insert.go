@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/job"
+	"github.com/gco-project/gco/internal/pipeline"
 	"github.com/gco-project/gco/internal/store"
 )
 
@@ -195,21 +197,55 @@ func testCancelled(t *testing.T, open Opener) {
 
 func testNotFound(t *testing.T, open Opener) {
 	c := newClient(t, open)
-	id := job.NewID()
-	_, err := c.Job(c.ctx, id)
-	c.want(err, store.ErrNotFound)
-	_, err = c.Manifest(c.ctx, id)
-	c.want(err, store.ErrNotFound)
-	_, err = c.History(c.ctx, id)
-	c.want(err, store.ErrNotFound)
-	_, err = c.Demand(c.ctx, "no such class")
-	c.want(err, store.ErrNotFound)
-	_, err = c.Region(c.ctx, "nowhere")
-	c.want(err, store.ErrNotFound)
-	_, err = c.TokenByHash(c.ctx, "no such hash")
-	c.want(err, store.ErrNotFound)
-	c.want(c.DeleteToken(c.ctx, "no such token"), store.ErrNotFound)
-	c.want(c.SetLogs(c.ctx, job.AttemptID{Job: id, Attempt: 1}, job.LogsArchived), store.ErrNotFound)
+	j := c.submit()
+	// People and agents send names of any kind.
+	for _, name := range []string{string(job.NewID()), "", "no#such/name", "\x00\xff", strings.Repeat("é", 3000)} {
+		id := job.ID(name)
+		_, err := c.Job(c.ctx, id)
+		c.want(err, store.ErrNotFound)
+		_, err = c.Manifest(c.ctx, id)
+		c.want(err, store.ErrNotFound)
+		_, err = c.History(c.ctx, id)
+		c.want(err, store.ErrNotFound)
+		_, err = c.Demand(c.ctx, capacity.Class(name))
+		c.want(err, store.ErrNotFound)
+		_, err = c.Region(c.ctx, name)
+		c.want(err, store.ErrNotFound)
+		_, err = c.TokenByHash(c.ctx, name)
+		c.want(err, store.ErrNotFound)
+		_, err = c.Template(c.ctx, name)
+		c.want(err, store.ErrNotFound)
+		_, err = c.Webhook(c.ctx, name)
+		c.want(err, store.ErrNotFound)
+		_, err = c.Pipeline(c.ctx, pipeline.ID(name))
+		c.want(err, store.ErrNotFound)
+		_, err = c.Schedule(c.ctx, store.ScheduleName{Namespace: name, Name: name})
+		c.want(err, store.ErrNotFound)
+		_, err = c.Endpoint(c.ctx, name)
+		c.want(err, store.ErrNotFound)
+		c.want(c.DeleteToken(c.ctx, name), store.ErrNotFound)
+		c.want(c.SetLogs(c.ctx, job.AttemptID{Job: id, Attempt: 1}, job.LogsArchived), store.ErrNotFound)
+		errs, err := c.Delete(c.ctx, []job.ID{id}, c.now, time.Hour)
+		c.must(err)
+		c.want(errs[0], store.ErrNotFound)
+		found, err := c.JobsByID(c.ctx, []job.ID{id, j.ID})
+		c.must(err)
+		c.same("one job of two", found, map[job.ID]job.Job{j.ID: j})
+		if name == "" {
+			continue
+		}
+		for _, query := range []store.ListQuery{
+			{Namespaces: []string{name}}, {Region: name}, {States: []job.State{job.State(name)}}, {Template: name}, {Labels: map[string]string{name: name}},
+		} {
+			query.Limit = 10
+			c.same("jobs by "+text(query), c.list(query), []job.ID(nil))
+		}
+		_, err = c.List(c.ctx, store.ListQuery{Before: id, Limit: 10})
+		c.must(err)
+		if got := c.events(store.EventQuery{Subject: name}); len(got) > 0 {
+			t.Errorf("events of %q: %s", name, text(got))
+		}
+	}
 }
 
 func testJobsByID(t *testing.T, open Opener) {
