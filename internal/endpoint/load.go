@@ -17,8 +17,6 @@ type Load struct {
 	Waiting int `json:"waiting,omitempty"`
 	// Busy sums the time of all requests at replicas, in seconds.
 	Busy float64 `json:"busy"`
-	// Gauge is the sum of the metric that autoscaling goes by over all replicas.
-	Gauge float64 `json:"gauge,omitempty"`
 	// Revisions are those that had requests.
 	Revisions map[int]canary.Sample `json:"revisions,omitempty"`
 }

@@ -21,6 +21,11 @@ type route struct {
 	limiter  limiter
 	// open counts the requests that were let in and have not ended.
 	open int
+	// busy sums the time of all requests at replicas here, in seconds, up to
+	// busyAt; there are local of them.
+	busy   float64
+	busyAt time.Time
+	local  int
 	// turn counts the choices between two revisions; next goes round the
 	// replicas with the same number of requests.
 	turn uint64
@@ -112,7 +117,7 @@ func (r *route) acquire(ctx context.Context, want want) (*peer, error) {
 	r.mu.Lock()
 	if len(r.waiting) == 0 {
 		if p := r.choose(want); p != nil {
-			p.outstanding.Add(1)
+			r.count(p, 1)
 			r.mu.Unlock()
 			return p, nil
 		}
@@ -199,7 +204,7 @@ func (r *route) abandon(w *waiter, why error) error {
 		return why
 	}
 	if p := <-w.given; p != nil {
-		p.outstanding.Add(-1)
+		r.count(p, -1)
 		r.handOut()
 	}
 	return why
@@ -207,12 +212,30 @@ func (r *route) abandon(w *waiter, why error) error {
 
 // release ends what acquire began.
 func (r *route) release(p *peer) {
-	p.outstanding.Add(-1)
 	r.mu.Lock()
+	r.count(p, -1)
 	if len(r.waiting) > 0 {
 		r.handOut()
 	}
 	r.mu.Unlock()
+}
+
+// count notes that a request came to a peer or left it. r.mu is held.
+func (r *route) count(p *peer, change int) {
+	p.outstanding.Add(int64(change))
+	if !p.relay {
+		r.sumBusy()
+		r.local += change
+	}
+}
+
+// sumBusy brings the sum up to now. r.mu is held.
+func (r *route) sumBusy() {
+	now := r.gateway.Clock.Now()
+	if r.local > 0 {
+		r.busy += float64(r.local) * now.Sub(r.busyAt).Seconds()
+	}
+	r.busyAt = now
 }
 
 // handOut gives peers to the requests that wait, oldest first. r.mu is held.
@@ -224,7 +247,7 @@ func (r *route) handOut() {
 			if p = r.choose(w.want); p == nil {
 				return
 			}
-			p.outstanding.Add(1)
+			r.count(p, 1)
 		}
 		r.waiting[0] = nil
 		r.waiting = r.waiting[1:]

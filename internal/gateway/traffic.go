@@ -15,17 +15,10 @@ type Load struct {
 	Endpoint string
 	// Open requests are at replicas, Waiting ones wait for one.
 	Open, Waiting int
+	// Busy sums the time of all requests at replicas, in seconds.
+	Busy float64
 	// Revisions are those that had requests.
 	Revisions map[int]canary.Sample
-}
-
-// Requests counts those of all revisions.
-func (l Load) Requests() int64 {
-	n := int64(0)
-	for _, sample := range l.Revisions {
-		n += sample.Requests
-	}
-	return n
 }
 
 // traffic measures one endpoint.
@@ -99,22 +92,6 @@ func (t *traffic) refused(status int) {
 	counter.(prometheus.Counter).Inc()
 }
 
-// forget drops the counters of revisions that have no replica any more.
-func (t *traffic) forget(keep map[int]bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := map[int]*tally{}
-	before := *t.tallies.Load()
-	for number, kept := range before {
-		if keep[number] {
-			now[number] = kept
-		}
-	}
-	if len(now) != len(before) {
-		t.tallies.Store(&now)
-	}
-}
-
 func (c *tally) sample() canary.Sample {
 	s := canary.Sample{Requests: c.requests.Load(), Errors: c.errors.Load(), Latencies: map[int]int64{}}
 	for bucket := range c.latencies {
@@ -130,12 +107,8 @@ func (g *Gateway) Load() map[string]Load {
 	all := map[string]Load{}
 	for name, r := range *g.routes.Load() {
 		r.mu.Lock()
-		load := Load{Endpoint: name, Waiting: len(r.waiting), Revisions: map[int]canary.Sample{}}
-		for _, p := range r.peers {
-			if !p.relay {
-				load.Open += int(p.outstanding.Load())
-			}
-		}
+		r.sumBusy()
+		load := Load{Endpoint: name, Open: r.local, Waiting: len(r.waiting), Busy: r.busy, Revisions: map[int]canary.Sample{}}
 		r.mu.Unlock()
 		for revision, counted := range *r.traffic.tallies.Load() {
 			load.Revisions[revision] = counted.sample()

@@ -50,6 +50,9 @@ type Options struct {
 	// Replicas is how many autoscaling wants of an endpoint; negative where it
 	// has no opinion. nil never has one.
 	Replicas func(e *endpoint.Endpoint) int
+	// Changed is told when something about endpoints may have changed; nil is
+	// nobody.
+	Changed func()
 	// Tick is how often the loop looks at the regions' leases, and at what other
 	// processes wrote; 0 is a second.
 	Tick time.Duration
@@ -100,6 +103,9 @@ func (s *Serving) Look() {
 	select {
 	case s.news <- struct{}{}:
 	default:
+	}
+	if s.Changed != nil {
+		s.Changed()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/canary"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/endpoint"
 	"github.com/gco-project/gco/internal/store"
@@ -93,6 +94,7 @@ func targetOnWire(e *endpoint.Endpoint, t endpoint.Target) (*api.EndpointTarget,
 			Revision: set.Revision, Replicas: set.Replicas, Weight: set.Weight, Spec: ContainerOnWire(revision.Container),
 		})
 	}
+	target.Measure = e.Spec.Autoscaling != nil || e.Canary != nil
 	text, err := json.Marshal(target)
 	if err != nil {
 		return nil, err
@@ -116,7 +118,10 @@ func limitsOnWire(l endpoint.Limits) *api.EndpointLimits {
 }
 
 func observedOf(region string, o api.EndpointObservation) endpoint.Observed {
-	out := endpoint.Observed{Region: region, Name: o.Name, UID: cut(o.UID, maxReason), Target: cut(o.Target, maxReason)}
+	out := endpoint.Observed{
+		Region: region, Name: o.Name, UID: cut(o.UID, maxReason), Target: cut(o.Target, maxReason),
+		Gateway: cut(o.Gateway, maxMessage), Load: loadOf(o.Load),
+	}
 	if out.Target == gone {
 		out.Target = ""
 	}
@@ -129,6 +134,26 @@ func observedOf(region string, o api.EndpointObservation) endpoint.Observed {
 	if o.Shortage != nil {
 		out.Shortage = &endpoint.Shortage{
 			Resource: cut(o.Shortage.Resource, maxMessage), Kind: capacity.FailureKind(o.Shortage.Kind), Message: cut(o.Shortage.Message, maxMessage),
+		}
+	}
+	return out
+}
+
+// maxRevisions bounds those of a load.
+const maxRevisions = 2 * endpoint.KeepRevisions
+
+// loadOf is what a gateway measured; nil is nothing.
+func loadOf(l *api.EndpointLoad) *endpoint.Load {
+	if l == nil || len(l.Revisions) > maxRevisions {
+		return nil
+	}
+	out := &endpoint.Load{
+		Began: l.Began.UTC(), At: l.At.UTC(), Open: l.Open, Waiting: l.Waiting, Busy: l.Busy,
+		Revisions: map[int]canary.Sample{},
+	}
+	for revision, s := range l.Revisions {
+		if len(s.Latencies) <= canary.Buckets {
+			out.Revisions[revision] = canary.Sample(s)
 		}
 	}
 	return out
