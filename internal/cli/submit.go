@@ -235,6 +235,10 @@ func (o *submitOptions) requests(ctx context.Context, c *client.Client, options 
 // mean the same request although the template was updated between.
 func (o *submitOptions) fromTemplate(ctx context.Context, c *client.Client, options api.Submission) ([]submitRequest, error) {
 	of, err := templateAt(ctx, c, o.template, o.version)
+	if o.key != "" && client.Is(err, api.ProblemNotFound) {
+		// What was submitted with the key is answered all the same.
+		of, err = lastTemplate(ctx, c, o.template, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -59,3 +59,13 @@ func templateAt(ctx context.Context, c *client.Client, name string, version int6
 	}
 	return t, nil
 }
+
+// lastTemplate reads the last version of a template that was deleted. The
+// error is the one that said so where there never was any.
+func lastTemplate(ctx context.Context, c *client.Client, name string, missing error) (api.Template, error) {
+	versions, err := c.TemplateVersions(ctx, name, 1, "")
+	if err != nil || len(versions.Items) == 0 {
+		return api.Template{}, missing
+	}
+	return templateAt(ctx, c, name, versions.Items[0].Version)
+}
