@@ -13,6 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
+// errNoAnswer marks an error that every table would have.
+var errNoAnswer = errors.New("DynamoDB does not answer; check the credentials, the region, and the endpoint if there is one")
+
 // checkTables compares every table with what the driver needs. Every fault is
 // in the one error.
 func (s *Store) checkTables(ctx context.Context, create bool) error {
@@ -21,6 +24,11 @@ func (s *Store) checkTables(ctx context.Context, create bool) error {
 		faults[i] = s.checkTable(ctx, Tables[i], create)
 		return nil
 	})
+	for _, fault := range faults {
+		if errors.Is(fault, errNoAnswer) {
+			return fault
+		}
+	}
 	return errors.Join(faults...)
 }
 
@@ -41,7 +49,7 @@ func (s *Store) checkTable(ctx context.Context, t Table, create bool) error {
 		return fmt.Errorf("these credentials may not read table %s; give the server the policy that infra/ makes: %w", name, err)
 	}
 	if err != nil {
-		return fmt.Errorf("reading table %s: %w", name, err)
+		return fmt.Errorf("%w: reading table %s: %w", errNoAnswer, name, err)
 	}
 	if faults := t.differences(found); len(faults) > 0 {
 		return fmt.Errorf("table %s is not what this version needs: %s; deploy infra/ of the same version", name, strings.Join(faults, ", "))
@@ -74,11 +82,28 @@ func (t Table) differences(found *types.TableDescription) []string {
 		if got, want := keysOf(found.GlobalSecondaryIndexes[i].KeySchema), keyText(index.PartitionKey, index.SortKey); got != want {
 			faults = append(faults, fmt.Sprintf("the key of index %s is %s instead of %s", index.Name, got, want))
 		}
+		if p := found.GlobalSecondaryIndexes[i].Projection; p != nil && p.ProjectionType != types.ProjectionTypeAll {
+			faults = append(faults, fmt.Sprintf("index %s projects %s instead of %s", index.Name, p.ProjectionType, types.ProjectionTypeAll))
+		}
+	}
+	for _, a := range found.AttributeDefinitions {
+		if slices.Contains(t.keys(), aws.ToString(a.AttributeName)) && a.AttributeType != types.ScalarAttributeTypeS {
+			faults = append(faults, fmt.Sprintf("%s is of type %s instead of %s", aws.ToString(a.AttributeName), a.AttributeType, types.ScalarAttributeTypeS))
+		}
 	}
 	if status := found.TableStatus; status != types.TableStatusActive && status != types.TableStatusUpdating {
 		faults = append(faults, "it is "+string(status))
 	}
 	return faults
+}
+
+// keys are the attributes that the table and its indexes are keyed by.
+func (t Table) keys() []string {
+	all := []string{t.PartitionKey, t.SortKey}
+	for _, index := range t.Indexes {
+		all = append(all, index.PartitionKey, index.SortKey)
+	}
+	return all
 }
 
 func keyText(partition, sort string) string {

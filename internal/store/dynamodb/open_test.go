@@ -26,6 +26,31 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		missing.CreateTables = false
 		wrong := e.Options()
 		makeWrongTable(t, e, wrong.Project+"-"+dynamodb.TableState)
+		numbers := e.Options()
+		makeTableOf(t, e, &sdk.CreateTableInput{
+			TableName: aws.String(numbers.Project + "-" + dynamodb.TableTemplates),
+			KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("template_name"), KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String("template_name"), AttributeType: types.ScalarAttributeTypeN},
+			},
+		})
+		narrow := e.Options()
+		makeTableOf(t, e, &sdk.CreateTableInput{
+			TableName: aws.String(narrow.Project + "-" + dynamodb.TableWebhooks),
+			KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("webhook_id"), KeyType: types.KeyTypeHash}},
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String("webhook_id"), AttributeType: types.ScalarAttributeTypeS},
+				{AttributeName: aws.String("namespace"), AttributeType: types.ScalarAttributeTypeS},
+			},
+			GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
+				IndexName: aws.String("namespace-index"), Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+				KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("namespace"), KeyType: types.KeyTypeHash}},
+			}},
+		})
+		silent := e.Options()
+		broken := newWire(e)
+		broken.breaks(func(string, []byte) (*http.Response, bool) { return nil, true })
+		silent.Transport = broken
 		forbidden := e.Options()
 		w := newWire(e)
 		w.breaks(func(call string, _ []byte) (*http.Response, bool) {
@@ -42,12 +67,18 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		}{
 			{"missing", missing, []string{"no table " + missing.Project + "-jobs", missing.Project + "-events", "deploy infra/"}},
 			{"wrong key", wrong, []string{wrong.Project + "-state", "its key is (other) instead of (pk, sk)"}},
+			{"numbers for names", numbers, []string{numbers.Project + "-job-templates", "template_name is of type N instead of S"}},
+			{"keys only", narrow, []string{narrow.Project + "-webhooks", "namespace-index projects KEYS_ONLY instead of ALL"}},
+			{"no answer", silent, []string{"DynamoDB does not answer", "check the credentials"}},
 			{"forbidden", forbidden, []string{forbidden.Project + "-jobs", "may not read", "policy"}},
 		} {
 			_, err := dynamodb.Open(t.Context(), test.options)
 			if err == nil {
 				t.Errorf("%s: it was opened", test.name)
 				continue
+			}
+			if test.name == "no answer" && strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: the same is said of every table: %v", test.name, err)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(err.Error(), want) {
@@ -61,6 +92,16 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 // makeWrongTable makes a table with another key.
 func makeWrongTable(t *testing.T, e *dynamotest.Engine, name string) {
 	t.Helper()
+	makeTableOf(t, e, &sdk.CreateTableInput{
+		TableName:            &name,
+		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("other"), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("other"), AttributeType: types.ScalarAttributeTypeS}},
+	})
+}
+
+// makeTableOf makes a table that is paid by request.
+func makeTableOf(t *testing.T, e *dynamotest.Engine, table *sdk.CreateTableInput) {
+	t.Helper()
 	loaded, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-2"), config.WithCredentialsProvider(dynamotest.Credentials))
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +109,8 @@ func makeWrongTable(t *testing.T, e *dynamotest.Engine, name string) {
 	client := sdk.NewFromConfig(loaded, func(o *sdk.Options) {
 		o.BaseEndpoint, o.HTTPClient = aws.String(e.URL), &http.Client{Transport: e.Transport}
 	})
-	_, err = client.CreateTable(t.Context(), &sdk.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("other"), KeyType: types.KeyTypeHash}},
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("other"), AttributeType: types.ScalarAttributeTypeS}},
-	})
-	if err != nil {
+	table.BillingMode = types.BillingModePayPerRequest
+	if _, err := client.CreateTable(t.Context(), table); err != nil {
 		t.Fatal(err)
 	}
 }
