@@ -30,6 +30,7 @@ type upOptions struct {
 	listen        string
 	frontDoor     string
 	regionProcess bool
+	kubernetes    bool
 }
 
 func newUp(p *Program, run func(context.Context, *upOptions) error) *cobra.Command {
@@ -46,11 +47,16 @@ Each region has a gateway, which serves its endpoints, and one front door is
 before them all. With the API on its usual port, 8420, the front door is on 8421
 and the gateways are on 8431 and those after it; else all are on free ports.
 
+With --kubernetes each region is a real Kubernetes control plane of its own, in
+a process (see docs/kubelab.md); jobs become Jobs there, whose commands run on
+this host all the same. A region takes about 300 MB then.
+
 It writes your config file, so that every other command finds it. What it keeps
 is in --dir, and is there again at the next start.`,
 		Example: `  gco up
   gco up --regions us-east-1,eu-west-1 --listen 127.0.0.1:0
   gco up --region-process    # then kill one agent, and watch its jobs move
+  gco up --kubernetes        # three clusters that kubectl can talk to
   gco up --config examples/gco.yaml --dir /tmp/gco
   gco up --store dynamodb --endpoint-url http://127.0.0.1:8000`,
 		Args: none,
@@ -79,6 +85,7 @@ is in --dir, and is there again at the next start.`,
 	flags.StringVar(&opts.listen, "listen", "", "`ADDRESS` and port of the API (default 127.0.0.1:8420); port 0 picks a free one")
 	flags.StringVar(&opts.frontDoor, "front-door", "", "`ADDRESS` and port of the front door (default 127.0.0.1:8421, or a free port)")
 	flags.BoolVar(&opts.regionProcess, "region-process", false, "run each region's agent as a process of its own, so that one can be killed")
+	flags.BoolVar(&opts.kubernetes, "kubernetes", false, "make each region a Kubernetes cluster on this machine; make kubelab builds what that needs")
 	opts.daemonOptions.completions(cmd)
 	opts.storeFlags.completions(cmd)
 	return cmd
@@ -216,6 +223,13 @@ func (l *laptop) runRegions(ctx context.Context) error {
 		return err
 	}
 	defer admin.Close()
+	if l.kubernetes {
+		stop, err := l.startClusters(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	started := make([]string, 0, len(l.names))
 	for _, name := range l.names {
@@ -228,7 +242,7 @@ func (l *laptop) runRegions(ctx context.Context) error {
 		if l.regionProcess {
 			start = l.startProcess
 		}
-		said, run, err := start(name, dir, token)
+		said, run, err := start(ctx, name, dir, token)
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
@@ -275,7 +289,7 @@ func (l *laptop) allLive(list api.RegionList) bool {
 }
 
 // startHere opens a region in this process.
-func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
+func (l *laptop) startHere(ctx context.Context, name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
 	secret, err := os.ReadFile(tokenFile)
 	if err != nil {
 		return "", nil, fmt.Errorf("reading the token of region %s: %w", name, err)
@@ -284,7 +298,7 @@ func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(c
 	if err != nil {
 		return "", nil, err
 	}
-	region, err := daemon.OpenRegion(daemon.RegionOptions{
+	region, err := l.openRegion(ctx, daemon.RegionOptions{
 		Name: name, Region: l.config.Regions[name], Dir: filepath.Join(dir, "runtime"), CheckpointDir: l.checkpoints(),
 		Executable: l.executable, EndReplicas: true, Gateway: l.config.Gateway, Listener: l.doors.gateways[name], Client: server, LongPoll: l.config.Timing.Poll(), Clock: l.Clock, Log: l.log,
 	})
@@ -295,6 +309,14 @@ func (l *laptop) startHere(name, dir, tokenFile string) (said string, run func(c
 		defer server.Close()
 		return region.Run(ctx)
 	}, nil
+}
+
+// openRegion takes what drives a region.
+func (l *laptop) openRegion(ctx context.Context, o daemon.RegionOptions) (*daemon.Region, error) {
+	if l.kubernetes {
+		return daemon.OpenKubeRegion(ctx, o, l.config.Timing.Trust)
+	}
+	return daemon.OpenRegion(o)
 }
 
 func (l *laptop) checkpoints() string { return filepath.Join(l.dir, "checkpoints") }
@@ -322,6 +344,11 @@ func (l *laptop) hello(regions []string) error {
 	fmt.Fprintf(w, "GCO is up at %s\n", l.plane.URL)
 	fmt.Fprintf(w, "  regions  %s\n", strings.Join(regions, ", "))
 	fmt.Fprintf(w, "  door     http://%s, before the gateways of the regions\n", l.doors.front.Addresses()[0])
+	for _, name := range l.names {
+		if file := l.config.Regions[name].Kubernetes.Kubeconfig; l.kubernetes {
+			fmt.Fprintf(w, "  cluster  KUBECONFIG=%s\n", file)
+		}
+	}
 	fmt.Fprintf(w, "  token    %s\n", l.plane.AdminTokenFile)
 	fmt.Fprintf(w, "  data     %s\n", l.dir)
 	if saved {

@@ -17,12 +17,17 @@ const agentEnds = 5 * time.Second
 
 // startProcess starts a region's agent as a process of its own. It is not
 // started again when it ends: killing one is how to see a region die.
-func (l *laptop) startProcess(name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
+func (l *laptop) startProcess(_ context.Context, name, dir, tokenFile string) (said string, run func(context.Context) error, err error) {
 	args := []string{
-		"agent", "--region", name, "--runtime", "local", "--laptop", "--with-parent",
+		"agent", "--region", name, "--laptop", "--with-parent",
 		"--addr", l.plane.URL, "--token-file", tokenFile,
 		"--dir", filepath.Join(dir, "runtime"), "--checkpoint-dir", l.checkpoints(),
 		"--log-format", l.config.Server.Log.Format, "--gateway-fd", strconv.Itoa(inheritedPort),
+	}
+	if l.kubernetes {
+		args = append(args, "--runtime", "kube", "--kubeconfig", l.config.Regions[name].Kubernetes.Kubeconfig)
+	} else {
+		args = append(args, "--runtime", runtimeLocal)
 	}
 	if l.configFile != "" {
 		file, err := filepath.Abs(l.configFile)
