@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +27,12 @@ func ExampleReceiver_Event() {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	defer address.Close()
-	response, err := http.Post(address.URL, "application/cloudevents+json", strings.NewReader("{}"))
+	forged, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address.URL, strings.NewReader("{}"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	response, err := http.DefaultClient.Do(forged)
 	if err != nil {
 		fmt.Println(err)
 		return

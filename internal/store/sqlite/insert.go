@@ -199,10 +199,11 @@ func (s *session) madeBy(k *store.IdempotencyKey) (made job.Job, found bool, err
 // MadeBy returns the job that a key has made.
 func (s *Store) MadeBy(ctx context.Context, key store.IdempotencyKey) (made job.Job, err error) {
 	err = s.read(ctx, "the job of a key", func(r *session) error {
-		found := false
-		if made, found, err = r.madeBy(&key); err == nil && !found {
+		j, found, err := r.madeBy(&key)
+		if err == nil && !found {
 			err = store.ErrNotFound
 		}
+		made = j
 		return err
 	})
 	return made, err

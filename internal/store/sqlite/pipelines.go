@@ -76,10 +76,11 @@ func (s *session) pipelineByKey(key store.IdempotencyKey) (made pipeline.Pipelin
 // PipelineMadeBy returns the pipeline that a key has made.
 func (s *Store) PipelineMadeBy(ctx context.Context, key store.IdempotencyKey) (made pipeline.Pipeline, err error) {
 	err = s.read(ctx, "the pipeline of a key", func(r *session) error {
-		found := false
-		if made, found, err = r.pipelineByKey(key); err == nil && !found {
+		p, found, err := r.pipelineByKey(key)
+		if err == nil && !found {
 			err = store.ErrNotFound
 		}
+		made = p
 		return err
 	})
 	return made, err
