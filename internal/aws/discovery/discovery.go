@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 )
 
 // parametersJSON has the name of each parameter, after /{project}/, by the key
@@ -57,7 +58,7 @@ const (
 func Find(ctx context.Context, project, region string, keys []string) (map[string]Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conf, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	conf, err := config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
