@@ -26,6 +26,8 @@ type pod struct {
 	started    time.Time
 	// failed is a reason why nothing more is started.
 	failed, message string
+	// disrupted: that is nothing of the pod's own.
+	disrupted bool
 	// stopAt is when what is to end is killed.
 	stopAt time.Time
 	exits  chan exit
@@ -111,7 +113,8 @@ func (p *pod) begin() (over bool) {
 	case corev1.PodSucceeded, corev1.PodFailed:
 		return true
 	case corev1.PodRunning:
-		p.failed, p.message = "KubeletRestarted", "the kubelet was restarted, and the processes of this pod with it"
+		p.failed, p.message = "Terminated", "the kubelet has ended, and the processes of this pod with it"
+		p.disrupted = true
 	}
 	return false
 }

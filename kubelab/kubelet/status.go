@@ -69,6 +69,12 @@ func (p *pod) status() corev1.PodStatus {
 	for _, kind := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
 		status.Conditions = append(status.Conditions, corev1.PodCondition{Type: kind, Status: truth(ready || kind == corev1.PodInitialized && p.initialized())})
 	}
+	if p.disrupted {
+		status.Conditions = append(status.Conditions, corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
+			Reason: corev1.PodReasonTerminationByKubelet, Message: p.message,
+		})
+	}
 	return status
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -416,7 +417,10 @@ func TestACrashLosesNothing(t *testing.T) {
 		t.Errorf("the cluster is %s, and was %s", again, uid)
 	}
 	// The processes went with the kubelet; what is simulated goes on.
-	if failed := w.awaitPod("command", "failed", inPhase(corev1.PodFailed)); failed.Status.Reason != "KubeletRestarted" {
+	failed := w.awaitPod("command", "failed", inPhase(corev1.PodFailed))
+	if !slices.ContainsFunc(failed.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
+	}) {
 		t.Errorf("the pod whose processes are gone: %+v", failed.Status)
 	}
 	w.awaitPod("played", "succeeded", inPhase(corev1.PodSucceeded))
