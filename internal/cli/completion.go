@@ -96,6 +96,18 @@ func (p *Program) regionNames() completer {
 	})
 }
 
+// endpointNames completes names of endpoints.
+func (p *Program) endpointNames() completer {
+	return p.ask(func(ctx context.Context, c *client.Client, _ []string) ([]string, error) {
+		list, err := c.Endpoints(ctx, maxPage, "")
+		var names []string
+		for _, e := range list.Items {
+			names = append(names, cobra.CompletionWithDesc(e.Name, e.State))
+		}
+		return names, err
+	})
+}
+
 // tokenIDs completes IDs of tokens.
 func (p *Program) tokenIDs() completer {
 	return p.ask(func(ctx context.Context, c *client.Client, _ []string) ([]string, error) {

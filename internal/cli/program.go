@@ -140,8 +140,8 @@ to it, or to the server that --addr, GCO_ADDR or your config file names.`,
 		&cobra.Group{ID: groupOperate, Title: "Operate:"},
 	)
 	add(root, groupSystem,
-		newUp(p, runUp), newServer(p, runServer), newAgent(p, runAgent), newAccelerator(p, runAccelerator), newSupervise())
-	add(root, groupJobs, newSubmit(p, runSubmit), newJobs(p), newTemplates(p), newPipelines(p), newSchedules(p), newModels(p), newEvents(p, runEvents), newWebhooks(p))
+		newUp(p, runUp), newServer(p, runServer), newAgent(p, runAgent), newAccelerator(p, runAccelerator), newSupervise(), newSample(p, runSample))
+	add(root, groupJobs, newSubmit(p, runSubmit), newJobs(p), newTemplates(p), newPipelines(p), newSchedules(p), newEndpoints(p), newModels(p), newEvents(p, runEvents), newWebhooks(p))
 	add(root, groupOperate, newRegions(p), newStats(p, runStats), newTop(p, runTop), newTokens(p), newBackup(p), newHealth(p, runHealth))
 	add(root, "", newConfig(p), newVersion(p, runVersion), newCompletion(p))
 	checkArgsAsUsage(root)

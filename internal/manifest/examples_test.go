@@ -19,7 +19,7 @@ func examples(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	// A configuration and documents of other kinds, not manifests.
-	others := []string{"gco.yaml", "pipeline.yaml", "schedule.yaml"}
+	others := []string{"gco.yaml", "pipeline.yaml", "schedule.yaml", "endpoint.yaml", "endpoint-openai.yaml"}
 	paths = slices.DeleteFunc(paths, func(path string) bool { return slices.Contains(others, filepath.Base(path)) })
 	if len(paths) < 9 {
 		t.Fatalf("only %d examples", len(paths))
