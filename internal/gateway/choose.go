@@ -89,7 +89,7 @@ func (r *route) nearest(want want, ejected bool) *peer {
 	var best, back *peer
 	for _, p := range r.peers {
 		switch {
-		case !p.relay || p.ejected() != ejected || slices.Contains(want.tried, p):
+		case !p.relay || p.isEmpty() || p.ejected() != ejected || slices.Contains(want.tried, p):
 		case p.key.region == want.via:
 			back = p
 		case best == nil || p.distance.Load() < best.distance.Load():

@@ -160,9 +160,25 @@ func (x *exchange) forward(acquire func(tried []*peer) (*peer, error)) {
 			x.fail(o.err, o.err)
 			return
 		}
-		tried, last = append(tried, p), o.err
+		last = o.err
+		if x.waitsFor(p, o) {
+			last = nil
+		} else {
+			tried = append(tried, p)
+		}
 		x.gateway.metrics.retries.Inc()
 	}
+}
+
+// waitsFor tells whether a request should wait for a replica after all: a
+// region that was said to have one has none any more.
+func (x *exchange) waitsFor(p *peer, o outcome) bool {
+	refusal, refused := errors.AsType[*Refusal](o.err)
+	if !refused || !refusal.notReady || p == x.gateway.upstream || x.gateway.Clock.Since(x.begun) > x.gateway.WakeTimeout {
+		return false
+	}
+	p.emptied()
+	return true
 }
 
 func (x *exchange) release(p *peer) {

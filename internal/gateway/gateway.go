@@ -189,13 +189,13 @@ func (g *Gateway) toUpstream([]*peer) (*peer, error) {
 
 // unknown serves an endpoint that is in no table here.
 func (g *Gateway) unknown(w http.ResponseWriter, r *http.Request, name string) {
-	if g.upstream == nil || r.Header.Get(viaHeader) != "" {
-		p := notFound("there is no endpoint %q", shorten(name))
-		if r.Header.Get(viaHeader) != "" {
-			// Whoever sent it here may know of another region.
-			p.notReady = true
-		}
-		write(w, p)
+	if r.Header.Get(viaHeader) != "" && g.upstream != nil {
+		// Whoever sent it here may know of another region.
+		write(w, notReady("region %s does not know the endpoint %q", g.Region, shorten(name)))
+		return
+	}
+	if g.upstream == nil {
+		write(w, notFound("there is no endpoint %q", shorten(name)))
 		return
 	}
 	x := exchange{gateway: g, w: w, r: r, target: r.URL.RequestURI(), keepToken: true, via: g.Region}

@@ -36,6 +36,9 @@ type peer struct {
 	// failures are those in a row; ejectedUntil is in nanoseconds since 1970.
 	failures     atomic.Int32
 	ejectedUntil atomic.Int64
+	// emptyUntil is up to when a gateway is left alone that said that its region
+	// has no ready replica, in nanoseconds since 1970.
+	emptyUntil atomic.Int64
 	// distance is how long it takes to connect, in nanoseconds; 0 is not known.
 	distance atomic.Int64
 }
@@ -66,6 +69,17 @@ func (p *peer) ejected() bool {
 	until := p.ejectedUntil.Load()
 	return until != 0 && p.clock.Now().UnixNano() < until
 }
+
+// emptyFor is how long what a gateway says of its replicas is believed.
+const emptyFor = time.Second
+
+// isEmpty tells whether a gateway said just now that it has no ready replica.
+func (p *peer) isEmpty() bool {
+	until := p.emptyUntil.Load()
+	return until != 0 && p.clock.Now().UnixNano() < until
+}
+
+func (p *peer) emptied() { p.emptyUntil.Store(p.clock.Now().Add(emptyFor).UnixNano()) }
 
 // measure finds out how far the peer is, with a connection that is kept.
 func (p *peer) measure() {

@@ -60,6 +60,9 @@ func (r *route) apply(e Endpoint, peers []*peer) {
 	defer r.mu.Unlock()
 	r.endpoint, r.peers = e, peers
 	r.limiter.perSecond = e.Limits.RequestsPerSecond
+	for _, p := range peers {
+		p.emptyUntil.Store(0)
+	}
 	r.handOut()
 }
 
@@ -170,6 +173,7 @@ func (r *route) await(ctx context.Context, w *waiter) (*peer, error) {
 			return p, r.gaveUp(p)
 		case <-again.C():
 			r.mu.Lock()
+			r.handOut()
 			r.wake()
 			r.mu.Unlock()
 			again.Reset(wakePause)
@@ -261,7 +265,7 @@ func (r *route) wake() {
 	if r.gateway.Wake == nil || len(r.waiting) == 0 || now.Sub(r.wokenAt) < wakePause && !r.wokenAt.IsZero() {
 		return
 	}
-	if len(r.peers) > 0 {
+	if slices.ContainsFunc(r.peers, func(p *peer) bool { return !p.isEmpty() }) {
 		// They are busy: what they do is known, and scaled by.
 		return
 	}

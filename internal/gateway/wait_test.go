@@ -314,3 +314,23 @@ func (e *endless) Read(p []byte) (int, error) {
 	e.left -= n
 	return n, nil
 }
+
+// TestRegionThatHasNoneAnyMore lets the request wait, as if there had been no
+// region at all, and go on once there is one.
+func TestRegionThatHasNoneAnyMore(t *testing.T) {
+	region := newGateway(t, Options{Region: "east", Upstream: &Upstream{Address: closedPort(t)}})
+	east := open(t, region)[len("http://"):]
+	woken := make(chan string, 100)
+	e := Endpoint{Name: "e", Open: true, Replicas: []Replica{{Address: east, Region: "east"}}}
+	plane := newGateway(t, Options{Wake: func(name string) { woken <- name }}, e)
+	url := open(t, plane) + "/inference/e/"
+	got := make(chan answered, 1)
+	go func() { got <- send(t, http.MethodPost, url, "text") }()
+	receive(t, woken, "wake")
+	r := newReplica(t, says("here"))
+	region.Apply(Table{Endpoints: []Endpoint{at(r.address())}})
+	plane.Apply(Table{Endpoints: []Endpoint{e}})
+	if a := receive(t, got, "answer"); a.status != http.StatusOK || a.body != "here" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+}
