@@ -173,6 +173,7 @@ func overlaid(base, over api.Submission) api.Submission {
 		{&base.TTLAfterFinished, &over.TTLAfterFinished},
 		{&base.OnRegionLost, &over.OnRegionLost},
 		{&base.OnRegionLostLimit, &over.OnRegionLostLimit},
+		{&base.Model, &over.Model},
 	} {
 		if *field.from != "" {
 			*field.to = *field.from

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +101,25 @@ func TestSubmitFromTemplate(t *testing.T) {
 		spec.Labels["a"] != "1" || spec.Labels["b"] != "mine" || spec.Labels["c"] != "3" ||
 		!slices.Equal(spec.Placement.Regions, []string{"north"}) || spec.Placement.MaxPricePerHour != 5 || spec.Placement.CapacityType != capacity.Spot {
 		t.Errorf("the spec is %+v", spec)
+	}
+}
+
+// TestRequestStandsAboveItsTemplate sets each text of a submission in either.
+func TestRequestStandsAboveItsTemplate(t *testing.T) {
+	of := reflect.TypeFor[api.Submission]()
+	for i := range of.NumField() {
+		if of.Field(i).Type.Kind() != reflect.String {
+			continue
+		}
+		var base, over api.Submission
+		reflect.ValueOf(&base).Elem().Field(i).SetString("template's")
+		if got := overlaid(base, over); !reflect.DeepEqual(got, base) {
+			t.Errorf("%s: without the request's the submission is %+v", of.Field(i).Name, got)
+		}
+		reflect.ValueOf(&over).Elem().Field(i).SetString("request's")
+		if got := overlaid(base, over); !reflect.DeepEqual(got, over) {
+			t.Errorf("%s: with the request's the submission is %+v", of.Field(i).Name, got)
+		}
 	}
 }
 

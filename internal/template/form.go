@@ -49,7 +49,7 @@ var (
 			"regions": textsForm, "avoidRegions": textsForm, "capacityType": textForm, "maxPricePerHour": numberForm,
 		}},
 		"namespace": textForm, "priority": wholeForm, "retries": wholeForm, "deadline": textForm,
-		"ttlAfterFinished": textForm, "onRegionLost": textForm, "onRegionLostLimit": textForm,
+		"ttlAfterFinished": textForm, "onRegionLost": textForm, "onRegionLostLimit": textForm, "model": textForm,
 	}}
 )
 
