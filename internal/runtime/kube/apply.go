@@ -73,7 +73,7 @@ func (r *Runtime) admit(ctx context.Context) (term string, until time.Time, err 
 			return "", time.Time{}, err
 		}
 		r.mu.Lock()
-		updated, fencing := r.updated, r.fencing(term)
+		updated, fencing := r.updated, r.fencing()
 		if !fencing {
 			r.applies++
 			r.applying[term]++

@@ -31,7 +31,7 @@ func (r *Runtime) reachable() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, resource := range []string{"jobs", "pods", "nodes"} {
+	for _, resource := range needed {
 		if state := r.watches[resource]; !state.synced && state.err != nil {
 			return state.err
 		}

@@ -15,8 +15,8 @@ import (
 // still is a runtime that hears only what a test tells it.
 func still(clock *testclock.FakeClock) *Runtime {
 	r := newRuntime(Options{Clock: clock, Region: "still"}.withDefaults(), nil)
-	for _, resource := range []string{"jobs", "pods", "nodes", "events"} {
-		r.watches[resource] = &watchState{synced: true}
+	for _, state := range r.watches {
+		state.synced = true
 	}
 	return r
 }

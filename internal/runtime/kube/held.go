@@ -81,7 +81,7 @@ func (r *Runtime) List(context.Context) (list []runtime.Observation, synced bool
 		list = append(list, h.observation)
 	}
 	slices.SortFunc(list, func(a, b runtime.Observation) int { return compareIDs(a.ID, b.ID) })
-	return list, r.synced("jobs", "pods", "nodes"), nil
+	return list, r.synced(), nil
 }
 
 // find returns an attempt that is held; r.mu must be held.

@@ -170,8 +170,11 @@ func newRuntime(o Options, c *client) *Runtime {
 		options: o, client: c, changed: make(chan struct{}, 1), poked: make(chan struct{}, 1), updated: make(chan struct{}),
 		held: map[job.AttemptID]*held{}, byUID: map[types.UID]*held{}, waiting: map[job.AttemptID]*held{},
 		pods: map[types.UID]*pod{}, podsOf: map[types.UID]map[types.UID]*pod{},
-		nodes: map[string]*node{}, watches: map[string]*watchState{}, never: map[capacity.Class]bool{},
+		nodes: map[string]*node{}, watches: map[string]*watchState{"events": {}}, never: map[capacity.Class]bool{},
 		loose: map[types.UID]*pod{}, strays: map[types.UID]*stray{}, forgotten: map[types.UID]bool{}, applying: map[string]int{},
+	}
+	for _, resource := range needed {
+		r.watches[resource] = &watchState{}
 	}
 	r.lease = newLease(c, o, r.poke)
 	return r
@@ -184,7 +187,7 @@ func (r *Runtime) awaitSync(ctx context.Context) {
 	defer cancel()
 	for {
 		r.mu.Lock()
-		updated, synced := r.updated, r.synced("jobs", "pods", "nodes")
+		updated, synced := r.updated, r.synced()
 		r.mu.Unlock()
 		if synced {
 			return

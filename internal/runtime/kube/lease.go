@@ -263,7 +263,7 @@ func (l *lease) next(now time.Time) (due, expiry time.Time) {
 // renewObject writes once, and returns false when another holder has it.
 func (l *lease) renewObject(ctx context.Context) bool {
 	err := l.write(ctx)
-	if apierrors.IsConflict(errors.Unwrap(err)) || apierrors.IsNotFound(errors.Unwrap(err)) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		err = l.reread(ctx)
 	}
 	if errors.Is(err, runtime.ErrLocked) {

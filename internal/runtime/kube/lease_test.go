@@ -266,6 +266,51 @@ func TestLateCreationIsEnded(t *testing.T) {
 	f.AwaitRunning(t, a.ID, 0)
 }
 
+// TestFenceEndsThoughTheAgentGoesOn: what is applied while a fence is under
+// way, in a term that began after it, is no matter of the fence.
+func TestFenceEndsThoughTheAgentGoesOn(t *testing.T) {
+	f := newFixture(t)
+	d := drive(t, f)
+	a := d.hold()
+	fenced := make(chan error, 1)
+	go func() { fenced <- d.Fence(t.Context()) }()
+	eventually(t, "an attempt that is being ended", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.held[a.ID].ending != nil
+	})
+	d.lease.newTerm()
+	b := d.hold()
+	select {
+	case err := <-fenced:
+		if err != nil {
+			t.Errorf("fencing: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the fence waits for what was applied after it")
+	}
+	if o, _ := d.see(b.ID); o.Phase != runtime.PhaseRunning {
+		t.Errorf("what was applied after the fence is %s", o.Phase)
+	}
+}
+
+// TestStopOfWhatIsGivenBack: who cancels hears that it was stopped.
+func TestStopOfWhatIsGivenBack(t *testing.T) {
+	f := newFixture(t)
+	f.options.Unschedulable = time.Hour
+	d := drive(t, f)
+	a := d.hold()
+	d.mu.Lock()
+	d.held[a.ID].ending = released("Unschedulable", "no-capacity", "cpu", "none")
+	d.mu.Unlock()
+	if err := d.Stop(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if o := d.await(a.ID, runtime.PhaseStopped); o.Capacity != nil {
+		t.Errorf("it is %+v", o)
+	}
+}
+
 // TestPermissionsThatLack: one clear condition, and no end of the agent.
 func TestPermissionsThatLack(t *testing.T) {
 	f := newFixture(t)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/tail"
 )
 
 // reopenPause is how long a stream that broke is left alone, unless something
@@ -143,13 +144,13 @@ func (l *logs) merge(ctx context.Context) error {
 		}
 	}
 	heap.Init(&queue)
-	tail := newTail(l.options.Tail, l.to)
+	last := tail.New(l.options.Tail, l.to)
 	for len(queue) > 0 {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		s := queue[0]
-		if err := tail.write(l.format(s)); err != nil {
+		if err := last.WriteLine(l.format(s)); err != nil {
 			return err
 		}
 		if err := s.advance(); err != nil {
@@ -161,7 +162,7 @@ func (l *logs) merge(ctx context.Context) error {
 			heap.Pop(&queue)
 		}
 	}
-	return tail.flush()
+	return last.Flush()
 }
 
 // follow writes what comes until the attempt has ended.

@@ -200,37 +200,3 @@ func (q *logQueue) Pop() any {
 	*q = (*q)[:len(*q)-1]
 	return last
 }
-
-// tail writes the last lines of what it gets when it is flushed, or everything
-// as it comes where there is no limit.
-type tail struct {
-	to    io.Writer
-	limit int
-	kept  [][]byte
-	next  int
-}
-
-func newTail(limit int, to io.Writer) *tail { return &tail{to: to, limit: limit} }
-
-func (t *tail) write(line []byte) error {
-	switch {
-	case t.limit <= 0:
-		_, err := t.to.Write(line)
-		return err
-	case len(t.kept) < t.limit:
-		t.kept = append(t.kept, line)
-	default:
-		t.kept[t.next] = line
-		t.next = (t.next + 1) % t.limit
-	}
-	return nil
-}
-
-func (t *tail) flush() error {
-	for _, line := range slices.Concat(t.kept[t.next:], t.kept[:t.next]) {
-		if _, err := t.to.Write(line); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -119,7 +119,7 @@ func (r *Runtime) unplaceable(h *held, kind capacity.FailureKind, t *trouble) *e
 // neverFits tells whether no node of the cluster could take the attempt's pods,
 // even if it were empty, nor one that may be added; r.mu must be held.
 func (r *Runtime) neverFits(h *held) bool {
-	if len(h.demand.Requests) == 0 || !r.synced("nodes") || len(r.nodes) == 0 {
+	if len(h.demand.Requests) == 0 || !r.synced() || len(r.nodes) == 0 {
 		return false
 	}
 	never, known := r.never[h.class]

@@ -20,9 +20,13 @@ func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
 		return err
 	}
 	if h.ending == nil {
-		h.ending = &ending{phase: runtime.PhaseStopped}
+		h.ending = &ending{}
 		h.tried = r.options.Clock.Now()
 		r.waiting[id] = h
+	}
+	if h.ending.phase != runtime.PhaseLost {
+		// Whatever it was to end for: it is not wanted any more.
+		*h.ending = ending{phase: runtime.PhaseStopped, quick: h.ending.quick}
 	}
 	asked := h.asked
 	r.mu.Unlock()

@@ -123,7 +123,7 @@ func (r *Runtime) plan() (calls []func(context.Context), again time.Duration) {
 
 // outdate begins to end a fenced attempt of an earlier term.
 func (r *Runtime) outdate(h *held) {
-	if h.unfenced || h.term == r.lease.current() || h.observation.Phase.Terminal() || h.ended() || h.ending != nil && h.ending.quick {
+	if !h.outdated(r.lease.current()) || h.ended() || h.ending != nil && h.ending.quick {
 		return
 	}
 	if h.ending == nil {
@@ -206,7 +206,7 @@ func (r *Runtime) orphanCalls() (calls []func(context.Context), again time.Durat
 		})
 		again = tendRetry
 	}
-	if !r.synced("jobs", "pods") {
+	if !r.synced() {
 		return calls, again
 	}
 	for uid, p := range r.loose {
@@ -240,13 +240,12 @@ func (r *Runtime) endOrphan(ctx context.Context, p *pod) error {
 // this process has heard, and not as the cluster itself says.
 func (r *Runtime) Fence(ctx context.Context) error {
 	r.lease.newTerm()
-	term := r.lease.current()
 	for {
 		r.poke()
-		if err := r.wait(ctx, func() bool { return r.applying[term] == r.applies && !r.fencing(term) }); err != nil {
+		if err := r.wait(ctx, func() bool { return !r.fencing() }); err != nil {
 			return err
 		}
-		left, err := r.listFenced(ctx, term)
+		left, err := r.listFenced(ctx)
 		if err != nil {
 			return fmt.Errorf("looking for what still runs: %w", err)
 		}
@@ -259,20 +258,29 @@ func (r *Runtime) Fence(ctx context.Context) error {
 	}
 }
 
-// fencing tells whether attempts of an earlier term have not ended; r.mu must
-// be held.
-func (r *Runtime) fencing(term string) bool {
+// fencing tells whether attempts of an earlier term have not ended, or may
+// still come to be; r.mu must be held.
+func (r *Runtime) fencing() bool {
+	term := r.lease.current()
+	if r.applying[term] != r.applies {
+		return true
+	}
 	for _, h := range r.held {
-		if !h.unfenced && h.term != term && !h.observation.Phase.Terminal() {
+		if h.outdated(term) {
 			return true
 		}
 	}
 	return false
 }
 
+// outdated tells whether a fence has yet to end it.
+func (h *held) outdated(term string) bool {
+	return !h.unfenced && h.term != term && !h.observation.Phase.Terminal()
+}
+
 // listFenced asks the cluster for attempts that a fence should have ended, and
 // takes in what it says.
-func (r *Runtime) listFenced(ctx context.Context, term string) (count int, err error) {
+func (r *Runtime) listFenced(ctx context.Context) (count int, err error) {
 	all, err := r.client.ownJobs(ctx)
 	if err != nil {
 		return 0, err
@@ -282,7 +290,7 @@ func (r *Runtime) listFenced(ctx context.Context, term string) (count int, err e
 	for i := range all {
 		j := &all[i]
 		r.takeIn(j)
-		if h := r.byUID[j.UID]; h != nil && !h.unfenced && h.term != term && !h.observation.Phase.Terminal() {
+		if h := r.byUID[j.UID]; h != nil && h.outdated(r.lease.current()) {
 			count++
 		}
 	}

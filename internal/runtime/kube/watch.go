@@ -78,7 +78,6 @@ func (r *Runtime) watchAll(ctx context.Context) {
 			&sink[*corev1.Event]{r, "events", r.takeEvent, func(*corev1.Event) {}, r.replaceEvents},
 		},
 	} {
-		r.watches[s.resource] = &watchState{}
 		r.loops.Go(func() { r.follow(ctx, s) })
 	}
 }
@@ -153,10 +152,13 @@ func (r *Runtime) watchFailed(resource string, err error) (denied bool) {
 	return denied
 }
 
-// synced tells whether the watches have brought all that there is; r.mu must
-// be held.
-func (r *Runtime) synced(resources ...string) bool {
-	for _, resource := range resources {
+// needed are the watches without which nothing can be said.
+var needed = []string{"jobs", "pods", "nodes"}
+
+// synced tells whether the needed watches have brought all that there is; r.mu
+// must be held.
+func (r *Runtime) synced() bool {
+	for _, resource := range needed {
 		if !r.watches[resource].synced {
 			return false
 		}
@@ -264,6 +266,7 @@ func (r *Runtime) takePod(p *corev1.Pod) {
 	}
 	r.podsOf[now.of][now.uid] = now
 	if h := r.byUID[now.of]; h != nil {
+		h.refused = nil
 		r.look(h)
 	} else if now.live() {
 		r.loose[now.uid] = now // it may be an orphan
@@ -322,7 +325,7 @@ func (r *Runtime) takeEvent(e *corev1.Event) {
 		at = e.EventTime.Time
 	}
 	since := at
-	if h.refused != nil && h.refused.message == e.Message {
+	if h.refused != nil {
 		since = h.refused.since
 	}
 	h.refused = &trouble{refused, since, e.Reason, e.Message}

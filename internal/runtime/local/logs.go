@@ -13,6 +13,7 @@ import (
 
 	"github.com/gco-project/gco/internal/job"
 	"github.com/gco-project/gco/internal/runtime"
+	"github.com/gco-project/gco/internal/runtime/tail"
 )
 
 // Logs streams what the containers of an attempt wrote, in the order of time.
@@ -92,16 +93,16 @@ func (l *logs) close() {
 }
 
 func (l *logs) stream(ctx context.Context, to io.Writer) error {
-	tail := newTail(l.options.Tail, to)
+	last := tail.New(l.options.Tail, to)
 	for {
 		updated, ended := l.now()
 		if err := l.find(); err != nil {
 			return err
 		}
-		if err := l.merge(ctx, tail); err != nil {
+		if err := l.merge(ctx, last); err != nil {
 			return err
 		}
-		if err := tail.flush(); err != nil {
+		if err := last.Flush(); err != nil {
 			return err
 		}
 		if ended || !l.options.Follow {
@@ -150,7 +151,7 @@ func (l *logs) find() error {
 }
 
 // merge writes every line that is there, earliest first.
-func (l *logs) merge(ctx context.Context, to *tail) error {
+func (l *logs) merge(ctx context.Context, to *tail.Writer) error {
 	var queue logQueue
 	for _, source := range l.files {
 		if err := source.advance(); err != nil {
@@ -167,7 +168,7 @@ func (l *logs) merge(ctx context.Context, to *tail) error {
 		}
 		source := queue[0]
 		if !source.line.At.Before(l.options.Since) {
-			if err := to.write(l.format(source)); err != nil {
+			if err := to.WriteLine(l.format(source)); err != nil {
 				return err
 			}
 		}
@@ -192,40 +193,4 @@ func (l *logs) format(source *logSource) []byte {
 		out = append(source.line.At.AppendFormat(out, time.RFC3339Nano), ' ')
 	}
 	return append(append(out, source.line.Text...), '\n')
-}
-
-// tail writes the last lines of what it gets before the first flush, all of
-// them if there is no limit, and everything after it.
-type tail struct {
-	to    io.Writer
-	limit int
-	kept  [][]byte
-	next  int
-}
-
-func newTail(limit int, to io.Writer) *tail { return &tail{to: to, limit: limit} }
-
-func (t *tail) write(line []byte) error {
-	switch {
-	case t.limit <= 0:
-		_, err := t.to.Write(line)
-		return err
-	case len(t.kept) < t.limit:
-		t.kept = append(t.kept, line)
-	default:
-		t.kept[t.next] = line
-		t.next = (t.next + 1) % t.limit
-	}
-	return nil
-}
-
-func (t *tail) flush() error {
-	t.limit = 0
-	for _, line := range slices.Concat(t.kept[t.next:], t.kept[:t.next]) {
-		if _, err := t.to.Write(line); err != nil {
-			return err
-		}
-	}
-	t.kept, t.next = nil, 0
-	return nil
 }
