@@ -50,6 +50,8 @@ var parts = []part{
 	{"i", "Backups", (*bench).backups, 8 * time.Minute},
 	{"j", "Webhooks", (*bench).deliveries, 5 * time.Minute},
 	{"k", "The front door", (*bench).frontDoors, 4 * time.Minute},
+	{"l", "Endpoints over regions", (*bench).endpoints, 3 * time.Minute},
+	{"p", "Models", (*bench).models, 15 * time.Minute},
 }
 
 func main() {
@@ -66,6 +68,7 @@ func run(ctx context.Context, args []string) int {
 	only := flags.String("only", "", "parts to run, such as a,c (default: all)")
 	quick := flags.Bool("quick", false, "short rounds and fewer waiting jobs; no figure to quote")
 	dir := flags.String("dir", os.TempDir(), "folder on the disk to measure; everything in it is temporary")
+	model := flags.Float64("model", 0, "size of the model of part p in GB (default 10, or 0.4 with -quick); it takes 3.3 times as much of the disk")
 	profile := flags.String("profile", "", "file that receives a processor profile of this process")
 	output := flags.String("json", "", "file that receives all figures as JSON")
 	doc := flags.String("doc", "", "Markdown file that receives the figures of a run of all parts, between its marks")
@@ -85,6 +88,9 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
+	}
+	if *model > 0 {
+		b.sizes.model = int64(*model * 1e9)
 	}
 	daemon.TuneGC() // The store runs in this process, too.
 	stop, err := startProfile(*profile)
@@ -162,11 +168,13 @@ type sizes struct {
 	cycled, turns int
 	// pace is the length of what is measured at a fixed rate.
 	pace time.Duration
+	// model is the size of a model, in bytes.
+	model int64
 }
 
 var (
-	fullSizes  = sizes{round: 2 * time.Second, rounds: 3, depths: []int{1_000, 100_000, 1_000_000}, cycled: 48_000, turns: 6, pace: 20 * time.Second}
-	quickSizes = sizes{round: time.Second, rounds: 1, depths: []int{1_000, 20_000}, cycled: 4_000, turns: 2, pace: 5 * time.Second}
+	fullSizes  = sizes{round: 2 * time.Second, rounds: 3, depths: []int{1_000, 100_000, 1_000_000}, cycled: 48_000, turns: 6, pace: 20 * time.Second, model: 10e9}
+	quickSizes = sizes{round: time.Second, rounds: 1, depths: []int{1_000, 20_000}, cycled: 4_000, turns: 2, pace: 5 * time.Second, model: 400e6}
 )
 
 // deepest is the largest number of waiting jobs.
