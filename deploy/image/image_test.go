@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -39,7 +39,7 @@ func built(t *testing.T, dir string, more ...string) v1.ImageIndex {
 		"-binary", "linux/amd64=" + program(t, "for amd64"), "-binary", "linux/arm64=" + program(t, "for arm64"),
 		"-version", "v1.2.3", "-out", dir,
 	}, more...)
-	if err := run(args); err != nil {
+	if err := run(args, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	index, err := layout.ImageIndexFromPath(dir)
@@ -198,7 +198,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 		{"a file that is not there", []string{"-binary", "linux/amd64=/nowhere/gco", "-out", t.TempDir()}, "/nowhere/gco"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if err := run(test.args); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := run(test.args, io.Discard); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v does not say %q", err, test.want)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,20 +13,20 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // main itself
 	}
 }
 
-func run(args []string) error {
+func run(args []string, said io.Writer) error {
 	build := Build{}
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	flags.Func("binary", "`OS/ARCH=FILE`, the program for a platform; may be repeated", func(text string) error {
@@ -64,11 +65,11 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s@%s\n", *out, digest)
+	fmt.Fprintf(said, "%s@%s\n", *out, digest)
 	if *push == "" {
 		return nil
 	}
-	return publish(*push, index)
+	return publish(*push, index, said)
 }
 
 // created is the time that the image carries: seconds since 1970, or their
@@ -106,7 +107,7 @@ func write(dir string, index v1.ImageIndex) error {
 }
 
 // publish pushes the image with the credentials of docker login.
-func publish(reference string, index v1.ImageIndex) error {
+func publish(reference string, index v1.ImageIndex, said io.Writer) error {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return fmt.Errorf("-push: %w", err)
@@ -114,6 +115,6 @@ func publish(reference string, index v1.ImageIndex) error {
 	if err := remote.WriteIndex(ref, index, remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return fmt.Errorf("pushing to %s: %w", ref, err)
 	}
-	fmt.Println(ref)
+	fmt.Fprintln(said, ref)
 	return nil
 }

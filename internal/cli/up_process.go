@@ -56,7 +56,7 @@ func (l *laptop) startProcess(_ context.Context, name, dir, tokenFile string) (s
 	if err := command.Start(); err != nil {
 		return "", nil, fmt.Errorf("starting the agent of region %s: %w", name, err)
 	}
-	run = func(ctx context.Context) error {
+	run = func(ctx context.Context) error { //nolint:unparam // as startHere has it
 		ended := make(chan struct{})
 		var how error
 		go func() {

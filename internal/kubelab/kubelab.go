@@ -119,9 +119,11 @@ const stopWithin = 10 * time.Second
 // Stop ends the cluster in order.
 func (c *Cluster) Stop() {
 	_ = c.alive.Close()
+	patience, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
 	select {
 	case <-c.ended:
-	case <-time.After(stopWithin):
+	case <-patience.Done():
 		c.Kill()
 	}
 }
