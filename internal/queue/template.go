@@ -25,12 +25,15 @@ const maxRenderedBytes = 16 << 20
 type templates struct {
 	store store.Templates
 	read  map[api.TemplateRef]template.Template
+	// past are versions that replays were looked for in; nothing is submitted
+	// from them.
+	past map[api.TemplateRef]template.Template
 	// left is what the call may still render, in bytes.
 	left int
 }
 
 func (q *Queue) newTemplates() *templates {
-	return &templates{store: q.Store, read: map[api.TemplateRef]template.Template{}, left: maxRenderedBytes}
+	return &templates{store: q.Store, read: map[api.TemplateRef]template.Template{}, past: map[api.TemplateRef]template.Template{}, left: maxRenderedBytes}
 }
 
 // expand turns a request that names a template into one with a manifest, and
@@ -140,12 +143,12 @@ func (q *Queue) namespaces(ctx context.Context, known *templates, request api.Su
 	}
 	var all []string
 	for ; version >= least && known.left > 0; version-- {
-		of, err := q.Store.TemplateVersion(ctx, request.Template.Name, version)
+		of, err := known.version(ctx, api.TemplateRef{Name: request.Template.Name, Version: version})
 		if errors.Is(err, store.ErrNotFound) {
 			return all, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading template %s: %w", request.Template.Name, err)
+			return nil, err
 		}
 		rendered, faults := template.Render(of, request.Parameters)
 		known.left -= max(len(rendered), len(of.Job))
@@ -159,6 +162,19 @@ func (q *Queue) namespaces(ctx context.Context, known *templates, request api.Su
 		}
 	}
 	return all, nil
+}
+
+// version reads one version, that of a deleted template too.
+func (t *templates) version(ctx context.Context, ref api.TemplateRef) (template.Template, error) {
+	if of, ok := t.past[ref]; ok {
+		return of, nil
+	}
+	of, err := t.store.TemplateVersion(ctx, ref.Name, ref.Version)
+	if err != nil {
+		return of, fmt.Errorf("reading template %s: %w", ref.Name, err)
+	}
+	t.past[ref] = of
+	return of, nil
 }
 
 // overlaid sets what a request says over what its template says, field by
