@@ -205,6 +205,30 @@ type EndpointRevision struct {
 	CreatedBy string       `json:"createdBy,omitempty"`
 	// Failure says why it was rolled back.
 	Failure string `json:"failure,omitempty"`
+	// Trials are the last verdicts on it as a canary, oldest first.
+	Trials []EndpointTrial `json:"trials,omitempty"`
+}
+
+// EndpointTrial is a verdict on a canary that changed something, with the
+// numbers that it rests on.
+type EndpointTrial struct {
+	At     time.Time `json:"at"`
+	Action string    `json:"action" enum:"advance,promote,roll-back"`
+	Reason string    `json:"reason"`
+	// Weight is the share with which the numbers came about, Seconds in how long.
+	Weight  int             `json:"weight"`
+	Seconds float64         `json:"seconds"`
+	Serving EndpointNumbers `json:"serving"`
+	Canary  EndpointNumbers `json:"canary"`
+}
+
+// EndpointNumbers are what the requests of one revision came to.
+type EndpointNumbers struct {
+	Requests  int64   `json:"requests"`
+	Errors    int64   `json:"errors"`
+	ErrorRate float64 `json:"errorRate"`
+	// Latencies are in seconds until an answer began, by percentile: p50.
+	Latencies map[string]float64 `json:"latencies,omitempty"`
 }
 
 // EndpointHistory is the revisions that are remembered, newest first.
@@ -215,6 +239,12 @@ type EndpointHistory struct {
 // EndpointScale asks for a number of replicas over all regions.
 type EndpointScale struct {
 	Replicas int `json:"replicas"`
+}
+
+// EndpointWeight asks for another share of the requests for the canary.
+type EndpointWeight struct {
+	// Weight is in percent, from 1 to 99.
+	Weight int `json:"weight"`
 }
 
 // EndpointRollback asks for a revision; 0 is the one before.

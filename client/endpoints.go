@@ -112,6 +112,17 @@ func (c *Client) RollbackEndpoint(ctx context.Context, name string, revision int
 	return c.endpointVerb(ctx, name, "rollback", ifMatch, api.EndpointRollback{Revision: revision})
 }
 
+// WeighCanary gives the revision on trial another share of the requests, in
+// percent.
+func (c *Client) WeighCanary(ctx context.Context, name string, weight int, ifMatch string) (api.Endpoint, error) {
+	return c.endpointVerb(ctx, name, "canary", ifMatch, api.EndpointWeight{Weight: weight})
+}
+
+// PromoteCanary lets the revision on trial serve.
+func (c *Client) PromoteCanary(ctx context.Context, name, ifMatch string) (api.Endpoint, error) {
+	return c.endpointVerb(ctx, name, "promote", ifMatch, nil)
+}
+
 // endpointVerb changes an endpoint; body is nil where there is none.
 func (c *Client) endpointVerb(ctx context.Context, name, verb, ifMatch string, body any) (api.Endpoint, error) {
 	what := call{method: http.MethodPost, path: endpointPath(name) + "/" + verb, header: ifMatchHeader(ifMatch)}

@@ -28,6 +28,9 @@ func newEndpoints(p *Program) *cobra.Command {
 		newEndpointsStop(p, runEndpointsChange),
 		newEndpointsStart(p, runEndpointsChange),
 		newEndpointsRollback(p, runEndpointsChange),
+		newEndpointsCanary(p, runEndpointsChange),
+		newEndpointsPromote(p, runEndpointsChange),
+		newEndpointsInvoke(p, runEndpointsInvoke),
 		newEndpointsDelete(p, runEndpointsChange),
 	)
 	return cmd

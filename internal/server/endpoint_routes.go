@@ -91,5 +91,9 @@ func (s *Server) endpointVerbRoutes() []*route {
 	rollback := verb("rollbackEndpoint", "rollback", "Roll an endpoint back",
 		"Goes back to a revision by a rolling update; without a number to the one before, or, while a canary is on trial, to the one that serves.")
 	rollback.serve, rollback.body = (*call).rollbackEndpoint, jsonBody[api.EndpointRollback](maxBody)
-	return []*route{start, stop, scale, rollback}
+	weigh := verb("weighCanary", "canary", "Give the canary another share", "Sets the share of the requests that the revision on trial gets.")
+	weigh.serve, weigh.body = (*call).weighCanary, jsonBody[api.EndpointWeight](maxBody)
+	promote := verb("promoteCanary", "promote", "Promote the canary", "The revision on trial serves from now on.")
+	promote.serve, promote.problems = (*call).promoteCanary, append(promote.problems, api.ProblemMalformed)
+	return []*route{start, stop, scale, rollback, weigh, promote}
 }

@@ -164,6 +164,7 @@ func (c *call) listEndpointRevisions() error {
 	for i, r := range e.Revisions {
 		history.Items[i] = api.EndpointRevision{
 			Revision: r.Number, Spec: serving.ContainerOnWire(r.Container), CreatedAt: r.CreatedAt.UTC(), CreatedBy: r.CreatedBy, Failure: r.Failure,
+			Trials: trialsOnWire(r.Trials),
 		}
 		switch {
 		case r.Number == e.Revision:

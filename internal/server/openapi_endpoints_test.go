@@ -63,6 +63,7 @@ func (sc *scenario) endpoints() {
 	_, err = sc.admin.Endpoints(ctx, 1, page.NextCursor)
 	sc.must(err)
 	sc.endpointCanary(rich)
+	sc.canaries()
 	sc.endpointEdits(plain)
 	sc.endpointElsewhere()
 	sc.endpointFaults()
