@@ -43,6 +43,8 @@ type held struct {
 	ending *ending
 	tried  time.Time
 	asked  bool
+	// spool is what was kept of its log when it was stopped.
+	spool *spool
 	// refused is why its pods can't be created, if they can't.
 	refused *trouble
 

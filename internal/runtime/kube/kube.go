@@ -107,7 +107,9 @@ type Runtime struct {
 	// poked wakes the loop that ends attempts.
 	poked  chan struct{}
 	cancel context.CancelFunc
-	loops  sync.WaitGroup
+	// background ends when driving does.
+	background context.Context
+	loops      sync.WaitGroup
 
 	mu     sync.Mutex
 	held   map[job.AttemptID]*held
@@ -135,6 +137,8 @@ type Runtime struct {
 	closed  bool
 	// updated is closed and replaced at each change of an attempt or its pods.
 	updated chan struct{}
+	// spools counts the logs that are kept of attempts that were stopped.
+	spools int
 	// snapshot is the capacity, while nothing has changed it.
 	snapshot *capacity.Snapshot
 }
@@ -157,7 +161,7 @@ func Open(ctx context.Context, options Options) (*Runtime, error) {
 		return nil, err
 	}
 	loops, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r.cancel = cancel
+	r.background, r.cancel = loops, cancel
 	r.loops.Go(func() { r.lease.run(loops) })
 	r.loops.Go(func() { r.tend(loops) })
 	r.watchAll(loops)

@@ -32,10 +32,14 @@ func (r *Runtime) Logs(ctx context.Context, id job.AttemptID, options runtime.Lo
 		return nil, err
 	}
 	nothing := h.observation.Phase.Terminal() && !slices.ContainsFunc(r.sortedPods(h), r.exists)
+	kept := h.spool
 	several := h.demand.Count > 1 || h.completions > 1 || options.Container == "" && len(h.containers) > 1
 	r.mu.Unlock()
 	if options.Container != "" && !slices.Contains(h.containers, options.Container) {
 		return nil, &runtime.NoContainer{Container: options.Container, Have: h.containers}
+	}
+	if nothing && kept != nil {
+		return kept.read(ctx, options, several)
 	}
 	if nothing {
 		return nil, fmt.Errorf("%w: its pods are gone, and their logs with them", runtime.ErrNotFound)

@@ -33,6 +33,7 @@ func (r *Runtime) Stop(ctx context.Context, id job.AttemptID) error {
 	if asked {
 		return nil
 	}
+	r.keepLogs(h)
 	if err := r.deleteHeld(ctx, h); err != nil {
 		r.poke() // it is tried again from here, too
 		return fmt.Errorf("stopping attempt %d of job %s: %w", id.Attempt, id.Job, err)
@@ -78,6 +79,7 @@ func (r *Runtime) Forget(ctx context.Context, id job.AttemptID) error {
 	if len(r.podsOf[h.uid]) == 0 {
 		delete(r.podsOf, h.uid)
 	}
+	r.dropSpool(h)
 	delete(r.held, id)
 	delete(r.byUID, h.uid)
 	r.signal()
