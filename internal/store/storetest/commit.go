@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func testCommitApart(t *testing.T, open Opener) {
 		changes = append(changes, c.change(j, place("r")))
 	}
 	for i, err := range want {
-		if err == store.ErrConflict {
+		if errors.Is(err, store.ErrConflict) {
 			c.apply(queued[i], stopped)
 		} else {
 			changes[i] = c.change(c.submission().Job, place("r"))
