@@ -27,7 +27,7 @@ import (
 // name, and for what a gco up in this process starts of itself.
 func TestMain(m *testing.M) {
 	asGco := func() { os.Exit(New(System()).Run(os.Args[1:])) }
-	if len(os.Args) > 1 && slices.Contains([]string{"supervise", "agent"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"supervise", "agent", "sample"}, os.Args[1]) {
 		asGco()
 	}
 	testscript.Main(m, map[string]func(){"gco": asGco})
