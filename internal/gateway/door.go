@@ -25,7 +25,7 @@ type DoorOptions struct {
 
 // Door serves HTTP/1.1 on a listener. It does what http.Server does with less
 // for each request, which is what a gateway is measured by: see
-// docs/decisions/own-door.md. A handler's request context ends with the
+// docs/decisions/gateway-own-door.md. A handler's request context ends with the
 // client's connection only once the handler asks whether the client is still
 // there, as a [Gateway] does for answers that take long.
 type Door struct {
