@@ -15,6 +15,7 @@ import (
 	"github.com/gco-project/gco/api"
 	"github.com/gco-project/gco/internal/capacity"
 	"github.com/gco-project/gco/internal/endpoint"
+	"github.com/gco-project/gco/internal/model/cache"
 	"github.com/gco-project/gco/internal/runtime"
 )
 
@@ -33,6 +34,7 @@ const maxObserved = 2000
 type endpoints struct {
 	region  string
 	runtime runtime.Replicas
+	models  Models
 	routes  func([]endpoint.Route)
 	// gateway is its address, and loads what it measured; nil where there is
 	// none.
@@ -71,7 +73,7 @@ type refusal struct {
 
 func newEndpoints(a *Agent) *endpoints {
 	return &endpoints{
-		region: a.Region, runtime: a.Replicas, routes: a.Routes, gateway: a.GatewayAddress, loads: a.Loads, clock: a.Clock, log: a.Log,
+		region: a.Region, runtime: a.Replicas, models: a.Models, routes: a.Routes, gateway: a.GatewayAddress, loads: a.Loads, clock: a.Clock, log: a.Log,
 		changed: make(chan struct{}, 1), notice: a.notice,
 		targets: map[string]api.EndpointTarget{}, held: map[string][]runtime.HeldSet{},
 		refused: map[runtime.SetID]refusal{}, reported: map[string]api.EndpointObservation{},
@@ -217,14 +219,17 @@ func (e *endpoints) scale(ctx context.Context, set runtime.ReplicaSet) bool {
 	if known && e.clock.Since(before.at) < scalePause {
 		return false
 	}
-	err := e.runtime.Scale(ctx, set)
+	err := e.findModel(&set)
+	if err == nil {
+		err = e.runtime.Scale(ctx, set)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err == nil {
 		delete(e.refused, set.SetID)
 		return true
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !errors.Is(err, cache.ErrFetching) {
 		e.log.Warn("scaling an endpoint; it will be tried again", "region", e.region, "endpoint", set.Endpoint, "revision", set.Revision, "error", err)
 	}
 	message := ""
@@ -233,6 +238,19 @@ func (e *endpoints) scale(ctx context.Context, set runtime.ReplicaSet) bool {
 	}
 	e.refused[set.SetID] = refusal{message, e.clock.Now()}
 	return false
+}
+
+// findModel says where the model of a set is. Until it is here, there are no
+// replicas.
+func (e *endpoints) findModel(set *runtime.ReplicaSet) (err error) {
+	switch {
+	case set.Container.Model == "" || set.Count == 0:
+	case e.models == nil:
+		err = &runtime.Rejected{Reason: reasonModel, Message: "this region keeps no models"}
+	default:
+		set.Model, err = e.models.Path(set.Container.Model)
+	}
+	return err
 }
 
 // take takes in the targets of an answer.

@@ -20,6 +20,9 @@ type ReplicaSet struct {
 	SetID
 	Count     int
 	Container endpoint.Container
+	// Model is the directory with the files of the container's model; empty where
+	// it has none.
+	Model string
 	// DrainTime is how long a replica that is to go may take to end what it has
 	// begun. It is drained all that time, or until it ends by itself.
 	DrainTime time.Duration

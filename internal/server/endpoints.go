@@ -71,7 +71,8 @@ func (c *call) readEndpoint(name string) (string, endpoint.Spec, error) {
 	if len(faults) > 0 {
 		return "", endpoint.Spec{}, invalid(faults)
 	}
-	return name, spec, nil
+	spec.Model, err = c.exactModel(spec.Model)
+	return name, spec, err
 }
 
 func (c *call) createEndpoint() error {

@@ -109,6 +109,20 @@ func (c *call) modelVersion() (registry.Version, error) {
 	return v, modelProblem(err)
 }
 
+// exactModel finds the version that a reference names now. One that names
+// nothing yet stays as it is: the model may be pushed later.
+func (c *call) exactModel(text string) (string, error) {
+	ref, err := model.ParseRef(text)
+	if text == "" || err != nil || ref.Exact() || c.models == nil {
+		return text, nil
+	}
+	v, err := c.models.Resolve(c.r.Context(), ref)
+	if errors.Is(err, registry.ErrNotFound) {
+		return text, nil
+	}
+	return v.Ref().String(), modelProblem(err)
+}
+
 // presence lists the regions that have a version, by version.
 func (c *call) presence() (map[string][]string, error) {
 	regions, err := c.store.Regions(c.r.Context())

@@ -252,8 +252,12 @@ func (sc *scenario) usesModels() {
 	if batch.Items[0].Status != 422 {
 		sc.t.Errorf("a model that is not there: %+v", batch.Items[0])
 	}
-	_, _, err = sc.admin.SubmitPipeline(ctx, api.NewPipeline{Steps: []api.NewStep{{Name: "Not a step", Submission: none}}}, "")
-	sc.mustFail(422, err)
+	step := hello()
+	step.Model = "llama"
+	p, _, err := sc.admin.SubmitPipeline(ctx, api.NewPipeline{Name: "reads", Steps: []api.NewStep{{Name: "reads", Submission: step}}}, "")
+	sc.must(err)
+	_, err = sc.admin.CancelPipeline(ctx, p.ID)
+	sc.must(err)
 }
 
 // verifiesModels damages one version, and finds it.

@@ -260,7 +260,7 @@ func (o Options) replicaAttempt(set runtime.ReplicaSet, id job.AttemptID, port i
 	}
 	return runtime.Attempt{
 		ID: id, Incarnation: "endpoints",
-		Namespace: "endpoints", Name: set.Endpoint, Manifest: manifest, Unfenced: true,
+		Namespace: "endpoints", Name: set.Endpoint, Manifest: manifest, Model: set.Model, Unfenced: true,
 	}
 }
 
