@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func (s *shelf) put(ref model.Ref, files map[string]string) {
 			Path: path, Size: int64(len(content)), SHA256: name, Chunks: []model.Chunk{{SHA256: name, Size: int64(len(content))}},
 		})
 	}
-	slices.SortFunc(m.Files, func(a, b model.File) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	slices.SortFunc(m.Files, func(a, b model.File) int { return strings.Compare(a.Path, b.Path) })
 	s.manifests[ref] = m
 }
 

@@ -118,10 +118,10 @@ func (p *pull) prepare() error {
 			if !ours {
 				return nil
 			}
-			return cmp.Or(os.RemoveAll(file), fs.SkipDir)
+			return cmp.Or(os.RemoveAll(file), fs.SkipDir) //nolint:gosec // nobody else writes there
 		}
 		if !ours || !entry.Type().IsRegular() {
-			return os.Remove(file)
+			return os.Remove(file) //nolint:gosec // nobody else writes there
 		}
 		var stat unix.Stat_t
 		if err := unix.Lstat(file, &stat); err != nil {
@@ -157,7 +157,7 @@ func checkRoom(dir string, needs int64) error {
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return fmt.Errorf("asking how full the disk of %s is: %w", dir, err)
 	}
-	if free := int64(stat.Bavail) * int64(stat.Bsize); free < needs { //nolint:gosec,unconvert // both are sizes; their types differ between systems
+	if free := int64(stat.Bavail) * int64(stat.Bsize); free < needs { //nolint:unconvert // both are sizes; their types differ between systems
 		return &NoRoom{Dir: dir, Needs: needs, Free: free}
 	}
 	return nil

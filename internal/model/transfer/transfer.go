@@ -14,7 +14,8 @@ import (
 	"sync/atomic"
 )
 
-// ErrCorrupt: a chunk is not what its sum says, however often it is fetched.
+// ErrCorrupt says that a chunk is not what its sum says, however often it is
+// fetched.
 var ErrCorrupt = errors.New("a chunk of the model is damaged")
 
 // Source is where chunks come from.
