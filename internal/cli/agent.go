@@ -34,6 +34,7 @@ type agentOptions struct {
 	checkpoints string
 	gateway     string
 	gatewayPort int
+	probes      string
 	laptop      bool
 	withParent  bool
 }
@@ -78,6 +79,7 @@ stands under regions.NAME.kubernetes in gco.yaml is for it; see docs/kubernetes.
 	flags.StringVar(&opts.kubeContext, "context", "", "`CONTEXT` of that file (default its current one)")
 	flags.StringVar(&opts.checkpoints, "checkpoint-dir", "", "`DIRECTORY` for checkpoints, shared by the regions of a host (default checkpoints in --dir)")
 	flags.StringVar(&opts.gateway, "gateway", "", "`ADDRESS` and port of the region's gateway, which serves its endpoints (default none)")
+	flags.StringVar(&opts.probes, "probes", "", "`ADDRESS` and port of /healthz, which tells whether the process is alive, also while it stands by (default none)")
 	flags.IntVar(&opts.gatewayPort, "gateway-fd", 0, "serve the gateway on the listening socket that is this file descriptor")
 	flags.BoolVar(&opts.laptop, "laptop", false, "use the times of gco up")
 	flags.BoolVar(&opts.withParent, "with-parent", false, "end when standard input ends")
@@ -134,24 +136,44 @@ func runAgent(ctx context.Context, opts *agentOptions) error {
 	if err != nil {
 		return err
 	}
+	if opts.withParent {
+		ctx = opts.untilParentEnds(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	if err := opts.serveProbes(ctx, group); err != nil {
+		return err
+	}
 	region, err := opts.open(ctx, c.Timing.Or(times).Trust, daemon.RegionOptions{
 		Name: opts.region, Region: regionOf(c, opts.region), Dir: dir, CheckpointDir: checkpoints,
 		Executable: executable, EndReplicas: opts.withParent, Gateway: c.Gateway, Listener: listener, Client: server, LongPoll: c.Timing.Or(times).Poll(), Clock: opts.Clock, Log: log,
 	})
 	if err != nil {
-		return err
+		cancel()
+		return errors.Join(err, group.Wait())
 	}
 	log.Info("driving", "region", opts.region, "server", server.Addr(), "dir", dir, "gateway", region.GatewayAddress())
-	if opts.withParent {
-		ctx = opts.untilParentEnds(ctx)
-	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return region.Run(ctx) })
 	group.Go(func() error { return region.Watch(ctx) })
 	if c.Server.Debug != "" {
 		group.Go(func() error { return daemon.Debug(ctx, c.Server.Debug) })
 	}
 	return group.Wait()
+}
+
+// serveProbes serves probes from before the region is open, which may take for
+// as long as another agent drives its cluster.
+func (o *agentOptions) serveProbes(ctx context.Context, group *errgroup.Group) error {
+	if o.probes == "" {
+		return nil
+	}
+	listener, err := daemon.OpenProbes(o.probes)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return daemon.ServeProbes(ctx, listener) })
+	return nil
 }
 
 // inherited is the listening socket that gco up handed over; nil is none.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -198,14 +200,55 @@ func (c *cluster) agents(plane *roles, region string) map[string]*process {
 	if err := os.WriteFile(token, []byte(created.Secret), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	kubeconfig := c.accountConfig()
+	kubeconfig, deployed := c.accountConfig(), deployedArgs(c.t)
 	agents := map[string]*process{}
 	for _, pod := range []string{"gco-agent-0", "gco-agent-1"} {
-		agents[pod] = launchCommand(c.t, plane.dir, exec.Command("env", "POD_NAME="+pod,
-			gco, "agent", "--runtime", "kube", "--kubeconfig", kubeconfig, "--region", region,
-			"--addr", plane.addr, "--token-file", token, "--config", plane.config))
+		probes := freeAddress(c.t)
+		here := strings.NewReplacer(
+			"$(GCO_REGION)", region, "$(GCO_ADDR)", plane.addr, "--probes=:8081", "--probes="+probes,
+			"/etc/gco/config/gco.yaml", plane.config, "/etc/gco/token/token", token,
+		)
+		args := []string{"POD_NAME=" + pod, gco}
+		for _, arg := range deployed {
+			args = append(args, here.Replace(arg))
+		}
+		agents[pod] = launchCommand(c.t, plane.dir, exec.Command("env", append(args, "--kubeconfig", kubeconfig)...))
+		c.await(pod+" answers its probes", func() bool {
+			response, err := http.Get("http://" + probes + "/healthz")
+			if err != nil {
+				return false
+			}
+			_ = response.Body.Close()
+			return response.StatusCode == http.StatusOK
+		})
 	}
 	return agents
+}
+
+// deployedArgs are the arguments of the agent in deploy/.
+func deployedArgs(t *testing.T) []string {
+	t.Helper()
+	text, err := os.Open(filepath.Join("..", "..", "deploy", "agent", "agent.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	var deployment appsv1.Deployment
+	if err := yaml.NewYAMLOrJSONDecoder(text, 4096).Decode(&deployment); err != nil {
+		t.Fatal(err)
+	}
+	return deployment.Spec.Template.Spec.Containers[0].Args
+}
+
+// freeAddress is one on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // The agents have the permissions of deploy/ and no others. One drives the
