@@ -38,6 +38,6 @@ func newSample(p *Program, run func(context.Context, *sampleOptions) error) *cob
 }
 
 func runSample(ctx context.Context, opts *sampleOptions) error {
-	server := &sample.Server{Kind: opts.kind, Name: sample.Replica(), Pause: opts.pause}
+	server := &sample.Server{Kind: opts.kind, Name: sample.Replica(), Pause: opts.pause, After: opts.Clock.After}
 	return server.Run(ctx, fmt.Sprintf("127.0.0.1:%d", opts.port))
 }

@@ -30,7 +30,7 @@ var (
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	modelName    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9._/]{0,126}[a-z0-9])?@[A-Za-z0-9]([-A-Za-z0-9._]{0,62}[A-Za-z0-9])?$`)
 	metricName   = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]{0,127}$`)
-	healthPath   = regexp.MustCompile(`^/[!-~]{0,255}$`)
+	healthPath   = regexp.MustCompile(`^/[\x21-\x7e]{0,255}$`)
 )
 
 // reserved begins the names of variables that GCO sets.

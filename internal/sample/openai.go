@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // model is the only one that the echo knows.
@@ -77,18 +76,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, text string) {
 			return
 		}
 		select {
-		case <-s.after():
+		case <-s.After(s.Pause):
 		case <-r.Context().Done():
 			return
 		}
 	}
 	_, _ = fmt.Fprint(w, "data: [DONE]\n\n")
-}
-
-// after waits for the pause between two words.
-func (s *Server) after() <-chan time.Time {
-	if s.After == nil {
-		return time.After(s.Pause)
-	}
-	return s.After(s.Pause)
 }

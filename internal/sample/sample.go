@@ -30,7 +30,7 @@ type Server struct {
 	Name string
 	// Pause is between two words of a streamed answer.
 	Pause time.Duration
-	// After waits for a pause.
+	// After waits for a pause, as a clock does.
 	After func(time.Duration) <-chan time.Time
 }
 
@@ -66,7 +66,7 @@ func (s *Server) Run(ctx context.Context, address string) error {
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		stopped <- server.Shutdown(end)
 	}()

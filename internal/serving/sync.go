@@ -69,13 +69,18 @@ func (s *Serving) Targets(ctx context.Context, region string, held map[string]st
 		}
 	}
 	for name, target := range targets {
-		if tag, known := held[name]; !known || tag != target.Tag {
+		if tag, known := held[name]; target != undecided && (!known || tag != target.Tag) {
 			news = append(news, *target)
 		}
 	}
 	slices.SortFunc(news, func(a, b api.EndpointTarget) int { return strings.Compare(a.Name, b.Name) })
 	return news[:min(len(news), maxTargets)], nil
 }
+
+// undecided stands for the target of a region that was lost. Back again, it is
+// told nothing until it has said what it still has, and the next decision has
+// been made of that.
+var undecided = &api.EndpointTarget{}
 
 // gone is the tag of a target that says that all of an endpoint is to go.
 const gone = "gone"

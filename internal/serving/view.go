@@ -121,9 +121,12 @@ func (v *view) readWanted(ctx context.Context, into *seen) error {
 			continue
 		}
 		for _, t := range plan.Targets {
-			target, err := targetOnWire(e, t)
-			if err != nil {
-				return fmt.Errorf("the target of endpoint %s in %s: %w", name, t.Region, err)
+			target := undecided
+			if !t.Lost {
+				var err error
+				if target, err = targetOnWire(e, t); err != nil {
+					return fmt.Errorf("the target of endpoint %s in %s: %w", name, t.Region, err)
+				}
 			}
 			if into.targets[t.Region] == nil {
 				into.targets[t.Region] = map[string]*api.EndpointTarget{}

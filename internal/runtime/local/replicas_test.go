@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func serveReplica() error {
 	mux.HandleFunc("/whoami", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s %s", os.Getenv("GCO_ENDPOINT"), os.Getenv("GCO_REVISION"))
 	})
-	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
+	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { syscall.Exit(3) })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: patience}
 	return server.Serve(listener)
 }
@@ -65,7 +66,6 @@ func openForReplicas(t *testing.T, options Options) *Runtime {
 	}
 	t.Cleanup(func() {
 		for _, set := range setsOf(t, r) {
-			set.Count = 0
 			if err := r.Scale(context.Background(), runtime.ReplicaSet{SetID: set.SetID}); err != nil {
 				t.Error(err)
 			}
@@ -87,7 +87,7 @@ func setsOf(t *testing.T, r *Runtime) []runtime.HeldSet {
 	return sets
 }
 
-// phases are those of the only set's replicas, as in "ready ready".
+// phases are those of the only set's replicas, as in "ready, ready".
 func phases(t *testing.T, r *Runtime) string {
 	t.Helper()
 	var all []string
@@ -96,7 +96,7 @@ func phases(t *testing.T, r *Runtime) string {
 			all = append(all, string(one.Phase))
 		}
 	}
-	return strings.Join(all, " ")
+	return strings.Join(all, ", ")
 }
 
 func get(t *testing.T, address, path string) string {
@@ -122,7 +122,7 @@ func TestReplicas(t *testing.T) {
 	if err := r.Scale(t.Context(), set); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "two are ready", func() bool { return phases(t, r) == "ready ready" })
+	eventually(t, "two are ready", func() bool { return phases(t, r) == "ready, ready" })
 	replicas := setsOf(t, r)[0].Replicas
 	if got := get(t, replicas[0].Address, "/whoami"); got != "chat 1" {
 		t.Errorf("it says that it is %q", got)
@@ -137,14 +137,14 @@ func TestReplicas(t *testing.T) {
 	if err := r.Fence(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := phases(t, r); got != "ready ready" {
+	if got := phases(t, r); got != "ready, ready" {
 		t.Errorf("after a fence they are %s", got)
 	}
 
 	get(t, replicas[0].Address, "/exit")
 	eventually(t, "the one that ended is ready again", func() bool {
 		now := setsOf(t, r)[0].Replicas
-		return len(now) == 2 && now[0].ID == replicas[0].ID && now[0].Restarts == 1 && phases(t, r) == "ready ready"
+		return len(now) == 2 && now[0].ID == replicas[0].ID && now[0].Restarts == 1 && phases(t, r) == "ready, ready"
 	})
 	set.Count = 1
 	if err := r.Scale(t.Context(), set); err != nil {
@@ -208,7 +208,7 @@ func TestReplicasOutliveAgent(t *testing.T) {
 	if err := first.Scale(t.Context(), replicaSetOf(t, "none")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "two are ready", func() bool { return phases(t, first) == "ready ready" })
+	eventually(t, "two are ready", func() bool { return phases(t, first) == "ready, ready" })
 	before := setsOf(t, first)[0].Replicas
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestReplicasOutliveAgent(t *testing.T) {
 		}
 	}
 	second := openForReplicas(t, options)
-	eventually(t, "they are ready again", func() bool { return phases(t, second) == "ready ready" })
+	eventually(t, "they are ready again", func() bool { return phases(t, second) == "ready, ready" })
 	for i, one := range setsOf(t, second)[0].Replicas {
 		if one.ID != before[i].ID || one.Address != before[i].Address || one.Restarts != 0 {
 			t.Errorf("%+v became %+v", before[i], one)
