@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,11 +56,17 @@ func (b *bench) deliveries(ctx context.Context) error {
 			healthy = append(healthy, p99)
 		}
 	}
-	without, with := middle(healthy), middle(beside)
+	// Each round is held against its neighbour: what is busy on this machine is
+	// so for both.
+	shares := make([]float64, roundsWithDead)
+	for i := range shares {
+		shares[i] = beside[i] / healthy[i]
+	}
 	b.report.add(middle(rates), "/s", "events that were made, of %d; the rest was late", submittedPerSecond)
-	b.report.add(without, "ms", "from a job's submission to its event's arrival, p99 of %d receivers, median of %d rounds", receivers, roundsWithDead)
-	b.report.add(with, "ms", "the same of the others, where one receiver never answers")
-	b.report.atMost(with/without, 1.1, "p99 beside a dead receiver, as a share of p99 without one", "")
+	b.report.add(middle(healthy), "ms", "from a job's submission to its event's arrival, p99 of %d receivers, median of %d rounds", receivers, roundsWithDead)
+	b.report.add(middle(beside), "ms", "the same of the others, where one receiver never answers")
+	b.report.atMost(middle(shares), 1.1, "p99 beside a dead receiver, as a share of p99 without one",
+		fmt.Sprintf("median of %d pairs, %.2f to %.2f", roundsWithDead, slices.Min(shares), slices.Max(shares)))
 	return nil
 }
 
