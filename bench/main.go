@@ -51,6 +51,7 @@ var parts = []part{
 	{"j", "Webhooks", (*bench).deliveries, 5 * time.Minute},
 	{"k", "The front door", (*bench).frontDoors, 4 * time.Minute},
 	{"l", "Endpoints over regions", (*bench).endpoints, 3 * time.Minute},
+	{"m", "The routing of requests to endpoints", (*bench).routing, 4 * time.Minute},
 	{"p", "Models", (*bench).models, 15 * time.Minute},
 }
 

@@ -344,6 +344,7 @@ func (l *laptop) hello(regions []string) error {
 	fmt.Fprintf(w, "GCO is up at %s\n", l.plane.URL)
 	fmt.Fprintf(w, "  regions  %s\n", strings.Join(regions, ", "))
 	fmt.Fprintf(w, "  door     http://%s, before the gateways of the regions\n", l.doors.front.Addresses()[0])
+	fmt.Fprintf(w, "  gateways %s\n", l.gatewayAddresses())
 	for _, name := range l.names {
 		if file := l.config.Regions[name].Kubernetes.Kubeconfig; l.kubernetes {
 			fmt.Fprintf(w, "  cluster  KUBECONFIG=%s\n", file)

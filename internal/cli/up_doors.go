@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gco-project/gco/internal/config"
@@ -101,6 +102,15 @@ func (l *laptop) beside(port int) (string, error) {
 		port = 0
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
+// gatewayAddresses lists where the gateways listen.
+func (l *laptop) gatewayAddresses() string {
+	parts := make([]string, len(l.names))
+	for i, name := range l.names {
+		parts[i] = fmt.Sprintf("%s %s", name, l.doors.gateways[name].Addr())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // handOver gives a gateway's port to a process of its own.
