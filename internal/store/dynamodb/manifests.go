@@ -129,7 +129,13 @@ func (s *Store) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return each(ctx, len(items), func(ctx context.Context, n int) error { return s.collectOne(ctx, items[n]) })
+	// One that can't be deleted keeps no other.
+	errs := make([]error, len(items))
+	_ = each(ctx, len(items), func(ctx context.Context, n int) error {
+		errs[n] = s.collectOne(ctx, items[n])
+		return nil
+	})
+	return errors.Join(errs...)
 }
 
 // collectOne removes an object after it made sure that no submission can take
