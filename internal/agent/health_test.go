@@ -9,6 +9,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/gco-project/gco/api"
+	"github.com/gco-project/gco/internal/runtime"
 )
 
 // TestHealthIsWhatAnotherRegionWouldDoBetter goes through the life of a
@@ -41,4 +42,33 @@ func TestHealthIsWhatAnotherRegionWouldDoBetter(t *testing.T) {
 	driven.mu.Unlock()
 	clock.Step(90 * time.Second)
 	expect("after a long silence", "failed", "agent")
+}
+
+// crowded is a runtime that says more of its region.
+type crowded struct {
+	*fakeRuntime
+	conditions []runtime.Condition
+}
+
+func (c crowded) Conditions(context.Context) []runtime.Condition { return c.conditions }
+
+func TestHealthTellsWhatTheRuntimeSaysOfItsRegion(t *testing.T) {
+	room := runtime.Condition{Name: "room", Status: runtime.StatusDegraded, Message: "it is full"}
+	nodes := runtime.Condition{Name: "nodes", Status: runtime.StatusFailed}
+	for _, test := range []struct {
+		conditions []runtime.Condition
+		want       string
+	}{
+		{nil, "ok"},
+		{[]runtime.Condition{room}, "degraded"},
+		{[]runtime.Condition{room, nodes}, "failed"},
+		{[]runtime.Condition{nodes, room}, "failed"},
+	} {
+		a := New(Options{Runtime: crowded{newFakeRuntime(), test.conditions}})
+		a.id, a.trustUntil = "session", a.Clock.Now().Add(time.Hour)
+		health := a.Health(t.Context())
+		if health.Status != test.want || len(health.Checks) != 2+len(test.conditions) {
+			t.Errorf("with %v: %+v, want %s", test.conditions, health, test.want)
+		}
+	}
 }

@@ -143,7 +143,10 @@ type Runtime struct {
 	snapshot *capacity.Snapshot
 }
 
-var _ runtime.Runtime = (*Runtime)(nil)
+var (
+	_ runtime.Runtime     = (*Runtime)(nil)
+	_ runtime.Conditioned = (*Runtime)(nil)
+)
 
 // Open takes a cluster and what runs there. It returns runtime.ErrLocked while
 // another agent drives it; with Options.Wait it waits until ctx ends.
