@@ -231,7 +231,7 @@ func TestWhatIsNotWholeIsNoVersion(t *testing.T) {
 
 func TestPushesAtOnceOfOneName(t *testing.T) {
 	f := newFixture(t)
-	const pushes = 12
+	const pushes = 6
 	versions := make([]Version, pushes)
 	var group sync.WaitGroup
 	for i := range pushes {
@@ -502,7 +502,7 @@ func TestWhatIsInUseIsNeverCollected(t *testing.T) {
 		r := New(Options{Bucket: f.Bucket}) // waits for collections on the real clock
 		random := rand.New(rand.NewPCG(uint64(server), 1))
 		group.Go(func() {
-			for range 6 {
+			for range 3 {
 				files := map[string][]string{}
 				for range 3 {
 					files[fmt.Sprint(random.IntN(5))] = []string{fmt.Sprint("chunk ", random.IntN(8)), fmt.Sprint("chunk ", random.IntN(8))}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -118,8 +117,7 @@ func options(t *testing.T, m model.Manifest, from Source) PullOptions {
 }
 
 var sample = map[string][]byte{
-	"config.json": []byte("{}"), "empty": {}, "weights/1.bin": noise(1, 5<<20), "weights/2.bin": noise(2, 3<<20),
-	"weights/zeros.bin": make([]byte, 9<<20),
+	"config.json": []byte("{}"), "empty": {}, "weights/1.bin": noise(1, 3<<20), "weights/2.bin": noise(2, 3<<19),
 }
 
 func TestPolynomialIsIrreducible(t *testing.T) {
@@ -130,8 +128,10 @@ func TestPolynomialIsIrreducible(t *testing.T) {
 
 func TestThereAndBack(t *testing.T) {
 	there := newShelf()
-	m := pushed(t, writeFiles(t, sample), there)
-	if m.Files[0].SHA256 != sumOf([]byte("{}")) || len(m.Files) != len(sample) {
+	files := maps.Clone(sample)
+	files["zeros.bin"] = make([]byte, 9<<20) // as large as chunks get
+	m := pushed(t, writeFiles(t, files), there)
+	if m.Files[0].SHA256 != sumOf([]byte("{}")) || len(m.Files) != len(files) {
 		t.Errorf("manifest: %+v", m.Files[0])
 	}
 	o := options(t, m, there)
@@ -139,7 +139,7 @@ func TestThereAndBack(t *testing.T) {
 	if err := Pull(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if !same(readFiles(t, o.Dir), sample) {
+	if !same(readFiles(t, o.Dir), files) {
 		t.Error("what came back is not what was sent")
 	}
 	if o.Progress.Done() != m.Bytes() || o.Progress.Total() != m.Bytes() {
@@ -160,7 +160,7 @@ func TestThereAndBack(t *testing.T) {
 // TestLittleIsSentOfASecondVersion changes one range, and inserts bytes near
 // the start.
 func TestLittleIsSentOfASecondVersion(t *testing.T) {
-	const size = 24 << 20
+	const size = 12 << 20
 	there := newShelf()
 	old := noise(3, size)
 	pushed(t, writeFiles(t, map[string][]byte{"w": old}), there)
@@ -172,7 +172,7 @@ func TestLittleIsSentOfASecondVersion(t *testing.T) {
 		if _, err := Push(t.Context(), writeFiles(t, map[string][]byte{"w": next}), there, progress); err != nil {
 			t.Fatal(err)
 		}
-		if sent := there.puts - puts; sent > 2 || progress.Moved() > size/3 {
+		if sent := there.puts - puts; sent > 2 || progress.Moved() > size/2 {
 			t.Errorf("%s: %d chunks were sent, %d bytes", name, sent, progress.Moved())
 		}
 	}
@@ -204,7 +204,7 @@ func TestInterruptedPushes(t *testing.T) {
 func TestInterruptedPulls(t *testing.T) {
 	there := newShelf()
 	m := pushed(t, writeFiles(t, sample), there)
-	for after := range 6 {
+	for after := range 3 {
 		o := options(t, m, there)
 		there.gets, there.after = 0, after
 		if err := Pull(t.Context(), o); !errors.Is(err, errCut) {
@@ -290,8 +290,8 @@ func TestDamagedChunksAreNotPulled(t *testing.T) {
 
 func TestADiskWithoutRoom(t *testing.T) {
 	m := model.Manifest{Files: []model.File{{Path: "w", SHA256: sumOf(nil)}}}
-	for i := range model.MaxChunks {
-		m.Files[0].Chunks = append(m.Files[0].Chunks, model.Chunk{SHA256: sumOf(fmt.Append(nil, i)), Size: model.MaxChunk})
+	for range model.MaxChunks {
+		m.Files[0].Chunks = append(m.Files[0].Chunks, model.Chunk{SHA256: sumOf(nil), Size: model.MaxChunk})
 		m.Files[0].Size += model.MaxChunk
 	}
 	err := Pull(t.Context(), options(t, m, newShelf()))
