@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 // does well until it gets a quarter of the requests.
 func TestCanaryThatFailsOnlyUnderLoad(t *testing.T) {
 	weight, earlier := steps[0], Sample{}
-	for range len(steps) {
+	for range steps {
 		requests := int64(200_000 * weight / 100)
 		errors := int64(0)
 		if weight >= 25 {

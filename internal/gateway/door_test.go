@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,10 +27,7 @@ func TestDoorAnswersRequestsInOrder(t *testing.T) {
 	c, in := dial(t, open(t, echo))
 	_, _ = io.WriteString(c, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcPOST /3 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n")
 	for _, want := range []string{"GET /1 ", "POST /2 abc", "POST /3 de"} {
-		response, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		response := readAnswer(t, in)
 		text, err := io.ReadAll(response.Body)
 		if err != nil || string(text) != want || response.Header.Get("Date") == "" {
 			t.Errorf("%q, %v, want %q", text, err, want)
@@ -53,10 +51,7 @@ func TestDoorRefusesWhatIsAmbiguous(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn, in := dial(t, open(t, echo))
 			_, _ = io.WriteString(conn, c.request)
-			response, err := http.ReadResponse(in, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			response := readAnswer(t, in)
 			if response.StatusCode != c.status || !response.Close {
 				t.Errorf("%d, closed %t", response.StatusCode, response.Close)
 			}
@@ -76,10 +71,7 @@ func TestLengthBesideChunksCountsForNothing(t *testing.T) {
 	})
 	c, in := dial(t, open(t, newGateway(t, Options{}, at(r.address()))))
 	_, _ = io.WriteString(c, "POST /inference/e/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n")
-	response, err := http.ReadResponse(in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	response := readAnswer(t, in)
 	if text, err := io.ReadAll(response.Body); err != nil || string(text) != "POST -1 ab" {
 		t.Errorf("%q, %v", text, err)
 	}
@@ -93,10 +85,7 @@ func TestDoorSaysContinueWhenTheBodyIsWanted(t *testing.T) {
 	}
 	_, _ = in.ReadString('\n')
 	_, _ = io.WriteString(c, "ab")
-	response, err := http.ReadResponse(in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	response := readAnswer(t, in)
 	if text, _ := io.ReadAll(response.Body); string(text) != "POST / ab" {
 		t.Errorf("%q", text)
 	}
@@ -106,10 +95,7 @@ func TestDoorEndsConnectionsThatAskForIt(t *testing.T) {
 	for _, request := range []string{"GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"} {
 		c, in := dial(t, open(t, echo))
 		_, _ = io.WriteString(c, request)
-		response, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		response := readAnswer(t, in)
 		if text, err := io.ReadAll(response.Body); err != nil || string(text) != "GET / " {
 			t.Errorf("%q, %v", text, err)
 		}
@@ -167,9 +153,7 @@ func TestDoorDrains(t *testing.T) {
 	url := "http://" + listener.Addr().String()
 	idle, idleIn := dial(t, url)
 	_, _ = io.WriteString(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := http.ReadResponse(idleIn, nil); err != nil {
-		t.Fatal(err)
-	}
+	readAnswer(t, idleIn)
 	busy, busyIn := dial(t, url)
 	_, _ = io.WriteString(busy, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
 	receive(t, begun, "request")
@@ -177,13 +161,12 @@ func TestDoorDrains(t *testing.T) {
 	if _, err := io.ReadAll(idleIn); err != nil {
 		t.Errorf("the idle connection: %v", err)
 	}
-	if _, err := net.DialTimeout("tcp", listener.Addr().String(), time.Second); err == nil {
+	if _, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", listener.Addr().String()); err == nil {
 		t.Error("a new connection is taken")
 	}
 	close(goOn)
-	response, err := http.ReadResponse(busyIn, nil)
-	if err != nil || !response.Close {
-		t.Errorf("the request that had begun: %v, %v", response, err)
+	if response := readAnswer(t, busyIn); !response.Close {
+		t.Errorf("the request that had begun: %v", response)
 	}
 	if err := receive(t, ended, "end of the door"); err != nil {
 		t.Error(err)
@@ -228,13 +211,14 @@ func FuzzDoor(f *testing.F) {
 		newSession(t.Context(), door, c).run()
 		for in := bufio.NewReader(&c.out); ; {
 			_, err := in.Peek(1)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			response, err := http.ReadResponse(in, nil)
 			if err != nil {
 				t.Fatalf("the answer to %q is no HTTP: %v", request, err)
 			}
+			defer response.Body.Close()
 			if response.StatusCode == http.StatusContinue {
 				continue
 			}

@@ -139,7 +139,7 @@ func send(t *testing.T, method, url, body string, headers ...string) answered {
 // dial opens a bare connection to a URL.
 func dial(t *testing.T, url string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", strings.TrimPrefix(url, "http://"), patience)
+	c, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,4 +158,30 @@ func receive[T any](t *testing.T, from <-chan T, what string) T {
 		t.Fatalf("no %s within %s", what, patience)
 		panic("not reached")
 	}
+}
+
+// readAnswer reads the next answer from a bare connection.
+func readAnswer(t *testing.T, in *bufio.Reader) *http.Response {
+	t.Helper()
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+// begin makes a request whose answer is still to be read.
+func begin(t *testing.T, method, url string, body io.Reader) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response
 }

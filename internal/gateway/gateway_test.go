@@ -61,11 +61,7 @@ func TestAnswersComeAsTheyAreWritten(t *testing.T) {
 			w.Header().Set("X-Sum", "done")
 		})
 		url := open(t, newGateway(t, Options{}, at(r.address())))
-		response, err := http.Get(url + "/inference/e/events")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
+		response := begin(t, http.MethodGet, url+"/inference/e/events", nil)
 		lines := bufio.NewScanner(response.Body)
 		for i := range 5 {
 			// The next event is written only once this one was read.
@@ -98,15 +94,7 @@ func TestBodiesStreamBothWaysAtOnce(t *testing.T) {
 		})
 		url := open(t, newGateway(t, Options{}, at(r.address())))
 		reader, writer := io.Pipe()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/inference/e/", reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultTransport.RoundTrip(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
+		response := begin(t, http.MethodPost, url+"/inference/e/", reader)
 		lines := bufio.NewScanner(response.Body)
 		for i := range 5 {
 			fmt.Fprintln(writer, i)
@@ -141,9 +129,8 @@ func TestProtocolChanges(t *testing.T) {
 		url := open(t, newGateway(t, Options{}, at(r.address())))
 		c, in := dial(t, url)
 		_, _ = io.WriteString(c, "GET /inference/e/ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\nearly ")
-		response, err := http.ReadResponse(in, nil)
-		if err != nil || response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("X-Key") != "7" {
-			t.Fatalf("%v %v", response, err)
+		if response := readAnswer(t, in); response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("X-Key") != "7" {
+			t.Fatal(response)
 		}
 		_, _ = io.WriteString(c, "late")
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
@@ -205,11 +192,7 @@ func TestCutAnswerDoesNotLookWhole(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		})
 		url := open(t, newGateway(t, Options{}, at(r.address())))
-		response, err := http.Get(url + "/inference/e/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
+		response := begin(t, http.MethodGet, url+"/inference/e/", nil)
 		if text, err := io.ReadAll(response.Body); err == nil {
 			t.Errorf("%q looks whole", text)
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -162,8 +163,5 @@ func (x *exchange) passHeaders(response *http.Response, p *peer) {
 		a.header = from
 		return
 	}
-	to := x.w.Header()
-	for name, values := range from {
-		to[name] = values
-	}
+	maps.Copy(x.w.Header(), from)
 }

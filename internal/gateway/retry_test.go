@@ -151,7 +151,7 @@ func TestFailuresPushAPeerBackFurtherEachTime(t *testing.T) {
 	last := time.Duration(0)
 	for range 12 {
 		p.failed()
-		pause := time.Unix(0, p.ejectedUntil.Load()).Sub(time.Now())
+		pause := time.Until(time.Unix(0, p.ejectedUntil.Load()))
 		if pause < last-time.Second || pause > maxEjection {
 			t.Errorf("%s after %s", pause, last)
 		}

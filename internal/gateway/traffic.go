@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -59,10 +60,8 @@ func (t *traffic) tally(revision int) *tally {
 		return found
 	}
 	made := t.metrics.tally(t.endpoint, revision)
-	now := map[int]*tally{revision: made}
-	for number, kept := range before {
-		now[number] = kept
-	}
+	now := maps.Clone(before)
+	now[revision] = made
 	t.tallies.Store(&now)
 	return made
 }

@@ -25,7 +25,7 @@ func asleep(t *testing.T, o Options) (*Gateway, *route, chan string) {
 
 // waiting asks for a peer in the background, and returns when it is in the
 // queue.
-func waiting(t *testing.T, ctx context.Context, r *route) <-chan error {
+func waiting(ctx context.Context, t *testing.T, r *route) <-chan error {
 	t.Helper()
 	before := queued(r)
 	got := make(chan error, 1)
@@ -51,7 +51,7 @@ func until(t *testing.T, holds func() bool, what string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %s within %s", what, patience)
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -61,14 +61,7 @@ func TestRequestWakesAndWaits(t *testing.T) {
 		url := open(t, g) + "/inference/e/"
 		got := make(chan string, 1)
 		go func() {
-			response, err := http.Post(url, "text/plain", nil)
-			if err != nil {
-				got <- err.Error()
-				return
-			}
-			defer response.Body.Close()
-			text, _ := io.ReadAll(response.Body)
-			got <- string(text)
+			got <- send(t, http.MethodPost, url, "").body
 		}()
 		if name := receive(t, woken, "wake"); name != "e" {
 			t.Errorf("woke %q", name)
@@ -133,13 +126,13 @@ func TestNobodyOvertakesTheQueue(t *testing.T) {
 	g, r, _ := asleep(t, Options{})
 	e := at("a:1")
 	e.Limits.PerReplica = 1
-	first := waiting(t, t.Context(), r)
-	second := waiting(t, t.Context(), r)
+	first := waiting(t.Context(), t, r)
+	second := waiting(t.Context(), t, r)
 	g.Apply(Table{Endpoints: []Endpoint{e}})
 	if err := receive(t, first, "first turn"); err != nil {
 		t.Fatal(err)
 	}
-	third := waiting(t, t.Context(), r)
+	third := waiting(t.Context(), t, r)
 	r.release(r.peers[0])
 	if err := receive(t, second, "second turn"); err != nil {
 		t.Fatal(err)
@@ -164,7 +157,7 @@ func TestStopDuringWakeFromZero(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, r, _ := asleep(t, Options{})
-			first, second := waiting(t, t.Context(), r), waiting(t, t.Context(), r)
+			first, second := waiting(t.Context(), t, r), waiting(t.Context(), t, r)
 			g.Apply(c.table)
 			for _, got := range []<-chan error{first, second} {
 				refusal, ok := errors.AsType[*Refusal](receive(t, got, "answer"))
@@ -182,7 +175,7 @@ func TestStopDuringWakeFromZero(t *testing.T) {
 func TestWaitIsBounded(t *testing.T) {
 	clock := testclock.NewFakeClock(time.Now())
 	_, r, woken := asleep(t, Options{Clock: clock, WakeTimeout: 10 * time.Second, MaxWaiting: 2})
-	first, second := waiting(t, t.Context(), r), waiting(t, t.Context(), r)
+	first, second := waiting(t.Context(), t, r), waiting(t.Context(), t, r)
 	_, err := r.acquire(t.Context(), want{})
 	if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Status != http.StatusTooManyRequests {
 		t.Errorf("one too many: %v", err)
@@ -206,7 +199,7 @@ func TestWaitIsBounded(t *testing.T) {
 func TestClientThatLeavesTheQueueLeavesItsPlace(t *testing.T) {
 	g, r, _ := asleep(t, Options{})
 	ctx, leave := context.WithCancel(t.Context())
-	first, second := waiting(t, ctx, r), waiting(t, t.Context(), r)
+	first, second := waiting(ctx, t, r), waiting(t.Context(), t, r)
 	leave()
 	if err := receive(t, first, "end"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
@@ -227,7 +220,7 @@ func TestTurnOfOneWhoLeftGoesOn(t *testing.T) {
 	r.mu.Lock()
 	r.waiting = append(r.waiting, left)
 	r.mu.Unlock()
-	next := waiting(t, t.Context(), r)
+	next := waiting(t.Context(), t, r)
 	e := at("a:1")
 	e.Limits.PerReplica = 1
 	g.Apply(Table{Endpoints: []Endpoint{e}})
@@ -254,22 +247,14 @@ func TestLimits(t *testing.T) {
 	e.Limits = Limits{RequestsPerSecond: 3, Concurrent: 1, BodyBytes: 100_000}
 	g := newGateway(t, Options{Clock: clock}, e)
 	url := open(t, g) + "/inference/e"
-	held := make(chan error, 1)
-	go func() {
-		response, err := http.Get(url + "/hold")
-		if err == nil {
-			err = response.Body.Close()
-		}
-		held <- err
-	}()
+	held := make(chan answered, 1)
+	go func() { held <- send(t, http.MethodGet, url+"/hold", "") }()
 	receive(t, begun, "request at the replica")
 	if got := send(t, http.MethodGet, url, ""); got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" {
 		t.Errorf("a second one at the same time: %d %v", got.status, got.header)
 	}
 	close(goOn)
-	if err := receive(t, held, "end of the first"); err != nil {
-		t.Fatal(err)
-	}
+	receive(t, held, "end of the first")
 	nobody := func() bool {
 		route := (*g.routes.Load())["e"]
 		route.mu.Lock()
@@ -281,12 +266,7 @@ func TestLimits(t *testing.T) {
 	if got := send(t, http.MethodPost, url, large); got.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body over the limit: %d", got.status)
 	}
-	response, err := http.Post(url, "text/plain", io.MultiReader(&endless{left: 300_000}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusRequestEntityTooLarge {
+	if response := begin(t, http.MethodPost, url, &endless{left: 300_000}); response.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body over the limit that does not say so: %d", response.StatusCode)
 	}
 	until(t, nobody, "end of the request in the gateway")
