@@ -150,7 +150,7 @@ func (sc *scenario) endpointCanary(e api.Endpoint) {
 // endpointEdits makes every edit there is.
 func (sc *scenario) endpointEdits(e api.Endpoint) {
 	ctx := sc.t.Context()
-	any := client.AnyVersion
+	whatever := client.AnyVersion
 	for _, edit := range []func(ifMatch string) (api.Endpoint, error){
 		func(m string) (api.Endpoint, error) { return sc.admin.ScaleEndpoint(ctx, "plain", 900, m) },
 		func(m string) (api.Endpoint, error) { return sc.admin.StopEndpoint(ctx, "plain", m) },
@@ -158,13 +158,13 @@ func (sc *scenario) endpointEdits(e api.Endpoint) {
 	} {
 		_, err := edit(client.IfVersion(e.Version + 100))
 		sc.mustFail(412, err)
-		_, err = edit(any)
+		_, err = edit(whatever)
 		sc.must(err)
 	}
 	sc.endpointWhen("plain", func(e api.Endpoint) bool { return e.Message != "" || e.State == "starting" })
 	changed := plainEndpoint("plain")
 	changed.Image = "registry.example/echo:2"
-	updated, err := sc.admin.UpdateEndpoint(ctx, changed, any)
+	updated, err := sc.admin.UpdateEndpoint(ctx, changed, whatever)
 	sc.must(err)
 	_, err = sc.admin.RollbackEndpoint(ctx, "plain", 9, "")
 	sc.mustFail(409, err)
