@@ -35,7 +35,7 @@ const (
 // themselves.
 const (
 	readers = 2
-	senders = 3
+	senders = 6
 	// asked is how many chunks one question to the registry is about.
 	asked   = 4
 	buffers = 20
