@@ -218,11 +218,11 @@ func FuzzDoor(f *testing.F) {
 			if err != nil {
 				t.Fatalf("the answer to %q is no HTTP: %v", request, err)
 			}
-			defer response.Body.Close()
 			if response.StatusCode == http.StatusContinue {
 				continue
 			}
-			if _, err := io.Copy(io.Discard, response.Body); err != nil {
+			_, err = io.Copy(io.Discard, response.Body)
+			if err = errors.Join(err, response.Body.Close()); err != nil {
 				t.Fatalf("the answer to %q is not whole: %v", request, err)
 			}
 		}

@@ -160,19 +160,22 @@ func receive[T any](t *testing.T, from <-chan T, what string) T {
 	}
 }
 
+// reply is an answer whose body the test's end closes.
+type reply struct{ *http.Response }
+
 // readAnswer reads the next answer from a bare connection.
-func readAnswer(t *testing.T, in *bufio.Reader) *http.Response {
+func readAnswer(t *testing.T, in *bufio.Reader) reply {
 	t.Helper()
 	response, err := http.ReadResponse(in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return reply{response}
 }
 
 // begin makes a request whose answer is still to be read.
-func begin(t *testing.T, method, url string, body io.Reader) *http.Response {
+func begin(t *testing.T, method, url string, body io.Reader) reply {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
@@ -183,5 +186,5 @@ func begin(t *testing.T, method, url string, body io.Reader) *http.Response {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return reply{response}
 }
