@@ -21,7 +21,11 @@ func TestProbesAreAnsweredUntilTheEnd(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- ServeProbes(ctx, listener) }()
 	for path, want := range map[string]int{"/healthz": http.StatusOK, "/other": http.StatusNotFound} {
-		response, err := http.Get("http://" + address + path)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -214,7 +214,11 @@ func (c *cluster) agents(plane *roles, region string) map[string]*process {
 		}
 		agents[pod] = launchCommand(c.t, plane.dir, exec.Command("env", append(args, "--kubeconfig", kubeconfig)...))
 		c.await(pod+" answers its probes", func() bool {
-			response, err := http.Get("http://" + probes + "/healthz")
+			request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+probes+"/healthz", http.NoBody)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(request)
 			if err != nil {
 				return false
 			}
