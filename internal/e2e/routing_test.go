@@ -105,7 +105,7 @@ func (l *load) run(ctx context.Context) {
 // send makes one request. Half of them may be sent twice, and say so.
 func (l *load) send(connection *http.Client, idempotent bool) {
 	begun := time.Now()
-	request, err := http.NewRequest(http.MethodPost, l.url, strings.NewReader(`{"inputs":[1,2,3]}`))
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, l.url, strings.NewReader(`{"inputs":[1,2,3]}`))
 	if err != nil {
 		panic(err)
 	}

@@ -22,7 +22,7 @@ func TestOptions(t *testing.T) {
 		"gco.dev/priority": "10", "gco.dev/retries": "0", "gco.dev/deadline": "1h30m", "gco.dev/ttl-after-finished": "24h",
 		"gco.dev/on-region-lost": "wait", "gco.dev/on-region-lost-limit": "10m", "gco.dev/regions": "us-east-1, eu-west-1",
 		"gco.dev/avoid-regions": "ap-south-1", "gco.dev/capacity-type": "spot", "gco.dev/max-price-per-hour": "2.5",
-		"gco.dev/model": "llama@prod",
+		"gco.dev/model":     "llama@prod",
 		"example.com/other": "anything",
 	})
 	if len(faults) > 0 {

@@ -112,9 +112,12 @@ func (c *call) modelVersion() (registry.Version, error) {
 // exactModel finds the version that a reference names now. One that names
 // nothing yet stays as it is: the model may be pushed later.
 func (c *call) exactModel(text string) (string, error) {
-	ref, err := model.ParseRef(text)
-	if text == "" || err != nil || ref.Exact() || c.models == nil {
+	if text == "" || c.models == nil {
 		return text, nil
+	}
+	ref, err := model.ParseRef(text)
+	if err != nil || ref.Exact() {
+		return text, nil //nolint:nilerr // the spec's own check says what is wrong with it
 	}
 	v, err := c.models.Resolve(c.r.Context(), ref)
 	if errors.Is(err, registry.ErrNotFound) {

@@ -35,7 +35,7 @@ func serveReplica() error {
 	mux.HandleFunc("/whoami", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s %s", os.Getenv("GCO_ENDPOINT"), os.Getenv("GCO_REVISION"))
 	})
-	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { syscall.Exit(3) })
+	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { syscall.Exit(3) }) //nolint:revive // a replica that crashes
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: patience}
 	return server.Serve(listener)
 }

@@ -23,13 +23,13 @@ func item(t *testing.T, text string) cost.Item {
 // TestSizes holds the rules against examples that were added up by hand.
 func TestSizes(t *testing.T) {
 	tests := map[string]int{
-		`{}`:                       0,
-		`{"a": {"S": ""}}`:         1,
-		`{"name": {"S": "grün"}}`:  4 + 5,
-		`{"n": {"N": "7"}}`:        1 + 2,
-		`{"n": {"N": "-1234.5"}}`:  1 + 4,
-		`{"n": {"N": "1000000"}}`:  1 + 2,
-		`{"b": {"B": "aGVsbG8="}}`: 1 + 5,
+		`{}`:                                         0,
+		`{"a": {"S": ""}}`:                           1,
+		`{"name": {"S": "gr` + "\u00fc" + `n"}}`:     4 + 5,
+		`{"n": {"N": "7"}}`:                          1 + 2,
+		`{"n": {"N": "-1234.5"}}`:                    1 + 4,
+		`{"n": {"N": "1000000"}}`:                    1 + 2,
+		`{"b": {"B": "aGVsbG8="}}`:                   1 + 5,
 		`{"b": {"BOOL": true}, "z": {"NULL": true}}`: 2 + 2,
 		`{"l": {"L": [{"S": "ab"}, {"N": "1"}]}}`:    1 + 3 + (1 + 2) + (1 + 2),
 		`{"m": {"M": {"key": {"S": "ab"}}}}`:         1 + 3 + (1 + 3 + 2),
