@@ -103,7 +103,8 @@ func (m *modelBench) room() error {
 	if err := syscall.Statfs(m.dir, &stat); err != nil {
 		return err
 	}
-	if free, needs := int64(stat.Bavail)*stat.Bsize, m.bytes*33/10; free < needs {
+	block := int64(stat.Bsize) //nolint:unconvert // 32 bits on macOS
+	if free, needs := int64(stat.Bavail)*block, m.bytes*33/10; free < needs {
 		return fmt.Errorf("the models need %s MB, and the disk has %s free: pass a smaller -model", thousands(needs/1e6), thousands(free/1e6))
 	}
 	return nil
