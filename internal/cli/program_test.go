@@ -152,7 +152,7 @@ func TestWrongUsage(t *testing.T) {
 		{"up --regions Here", `"Here" is not a region name`},
 		{"up --log-level loud", "--log-level loud"},
 		{"agent", "--region is needed"},
-		{"agent --region a", "--runtime local"},
+		{"agent --region a", "kube or local expected"},
 		{"top --every 1ms", "at least 100ms"},
 		{"completion tcsh", `invalid argument "tcsh"`},
 		{"config validate", "FILE is missing"},
