@@ -197,6 +197,25 @@ func TestDoorCutsWhatTakesTooLong(t *testing.T) {
 }
 
 // FuzzDoor sends anything to a door: it answers in HTTP or closes.
+// A connection that is closed while its client still sends is reset, and the
+// answer may go with it.
+func TestClientMaySendItsBodyToTheEnd(t *testing.T) {
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })
+	c, in := dial(t, open(t, refuse))
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n")
+	if response := readAnswer(t, in); response.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("the answer is %s", response.Status)
+	}
+	for range 300 {
+		if _, err := c.Write(make([]byte, 1000)); err != nil {
+			t.Fatalf("sending the body: %v", err)
+		}
+	}
+	if rest, err := io.ReadAll(in); err != nil || string(rest) != "0\r\n\r\n" {
+		t.Errorf("after the answer's head: %q, %v", rest, err)
+	}
+}
+
 func FuzzDoor(f *testing.F) {
 	for _, seed := range []string{
 		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",

@@ -104,7 +104,18 @@ func (s *session) run() {
 		a := &answer{session: s, request: request}
 		whole := s.serve(a)
 		hijacked = a.hijacked
-		if !whole || !a.finish() || s.broken.Load() || !s.drained(request) {
+		if !whole {
+			return
+		}
+		more := a.finish()
+		if hijacked || !more && !a.last {
+			return
+		}
+		if s.broken.Load() || !s.drained(request) {
+			s.linger()
+			return
+		}
+		if !more {
 			return
 		}
 	}
@@ -256,11 +267,17 @@ func (s *session) drained(r *http.Request) bool {
 	return n <= maxUnread && errors.Is(err, io.EOF)
 }
 
-// turnAway answers what is no request, and lets the client read that.
+// turnAway answers what is no request.
 func (s *session) turnAway(refusal *Refusal) {
 	a := &answer{session: s, request: &http.Request{Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1, Close: true}}
 	write(a, refusal)
 	a.finish()
+	s.linger()
+}
+
+// linger lets a client that still sends read what it was answered: closed at
+// once, the connection would be reset, and the answer with it.
+func (s *session) linger() {
 	if half, can := s.conn.(interface{ CloseWrite() error }); can && half.CloseWrite() == nil {
 		_ = s.conn.SetReadDeadline(s.door.clock.Now().Add(time.Second))
 		_, _ = io.CopyN(io.Discard, s.conn, maxUnread)
