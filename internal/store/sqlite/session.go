@@ -23,7 +23,7 @@ var (
 		"temp_store = MEMORY",
 		"trusted_schema = OFF",
 	}
-	writerPragmas     = append([]string{"cache_size = -16384"}, commonPragmas...)
+	writerPragmas     = append([]string{"cache_size = -32768"}, commonPragmas...)
 	checkpointPragmas = append([]string{"cache_size = -64"}, commonPragmas...)
 	readerPragmas     = append([]string{"cache_size = -4096", "query_only = ON"}, commonPragmas...)
 	inspectPragmas    = []string{"query_only = ON", "busy_timeout = 5000"}
